@@ -1,0 +1,70 @@
+//! One running copy of a service.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::model::{LaneName, ServiceName};
+
+/// Whether an instance takes traffic, by its own or its registry's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Takes traffic.
+    #[default]
+    Up,
+    /// Exists, and is to be given no traffic.
+    Down,
+}
+
+/// One running copy of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Instance {
+    /// The service it is a copy of.
+    pub service: ServiceName,
+    /// Where it takes requests.
+    pub address: SocketAddr,
+    /// The lane it belongs to; none is the baseline.
+    pub lane: Option<LaneName>,
+    /// Share of the requests of its lane, against its neighbours there: 1 to 10,000.
+    pub weight: u32,
+    /// The failure domain it runs in.
+    pub zone: Option<Arc<str>>,
+    /// The cluster it runs in.
+    pub cluster: Option<Arc<str>>,
+    /// The version it says it is.
+    pub version: Option<Arc<str>>,
+    /// Whether it takes traffic.
+    pub status: Status,
+    /// Whatever else its registration says.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Instance {
+    /// Weight of an instance that names none.
+    pub const DEFAULT_WEIGHT: u32 = 100;
+
+    /// An instance of the baseline at `address`, up, of ordinary weight.
+    pub fn new(service: ServiceName, address: SocketAddr) -> Self {
+        Self {
+            service,
+            address,
+            lane: None,
+            weight: Self::DEFAULT_WEIGHT,
+            zone: None,
+            cluster: None,
+            version: None,
+            status: Status::Up,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The same instance in `lane`.
+    #[must_use]
+    pub fn in_lane(self, lane: LaneName) -> Self {
+        Self { lane: Some(lane), ..self }
+    }
+}

@@ -1,0 +1,16 @@
+//! Names the things the sidecar talks about. No I/O, no clock, no `async`.
+//!
+//! Values from outside become these types once, at the edge; whoever holds one need not check it
+//! again. Floor 0: uses nothing else of the crate.
+
+mod catalog;
+mod fields;
+mod head;
+mod instance;
+mod name;
+
+pub use catalog::{Catalog, Services};
+pub use fields::{Fields, Iter as FieldsIter};
+pub use head::{RequestHead, ResponseHead, Scheme};
+pub use instance::{Instance, Status};
+pub use name::{InvalidName, LaneName, ServiceName, TenantId};
