@@ -1,5 +1,8 @@
 //! Dyelane: a per-pod sidecar that sends every stream to its tenant's lane.
 
+pub mod http;
+
 pub mod config;
+
 pub mod live;
 pub mod model;
