@@ -1,5 +1,6 @@
 //! Dyelane: a per-pod sidecar that sends every stream to its tenant's lane.
 
+pub mod balance;
 pub mod config;
 pub mod live;
 pub mod model;

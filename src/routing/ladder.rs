@@ -47,10 +47,16 @@ struct Node {
     /// How many of them are dotted parents; the others are of the `fallback` list.
     parents: u8,
     is_known: bool,
-    is_disabled: bool,
-    is_strict_tenant: bool,
     is_strict_lane: bool,
     on_unhealthy: OnUnhealthy,
+    tenant: Settings,
+}
+
+/// What the operator said of the tenant of a name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Settings {
+    is_disabled: bool,
+    is_strict: bool,
 }
 
 /// The lanes one request may use, in order.
@@ -92,8 +98,8 @@ impl Ladders {
             let sent_to = settings.lane.map_or(own, |lane| ladders.intern(lane));
             if let Some(node) = ladders.node_mut(own) {
                 node.sent_to = sent_to;
-                node.is_disabled = settings.disabled;
-                node.is_strict_tenant = settings.strict;
+                node.tenant =
+                    Settings { is_disabled: settings.disabled, is_strict: settings.strict };
             }
         }
         ladders.climb(config);
@@ -161,11 +167,11 @@ impl Ladders {
         let Some(node) = self.find(tenant.as_str()).and_then(|id| self.node(id)) else {
             return Some(self.of_stranger(tenant.as_str(), trail));
         };
-        if node.is_disabled {
+        if node.tenant.is_disabled {
             return None;
         }
         let ladder = self.from(node.sent_to, Reason::Exact);
-        Some(Ladder { is_strict: ladder.is_strict || node.is_strict_tenant, ..ladder })
+        Some(Ladder { is_strict: ladder.is_strict || node.tenant.is_strict, ..ladder })
     }
 
     /// Returns the ladder of a lane.
@@ -244,10 +250,9 @@ impl Node {
             length: 0,
             parents: 0,
             is_known: false,
-            is_disabled: false,
-            is_strict_tenant: false,
             is_strict_lane: false,
             on_unhealthy: OnUnhealthy::Fallback,
+            tenant: Settings::default(),
         }
     }
 }
