@@ -20,6 +20,7 @@ pub mod routing;
 pub mod balance;
 
 pub mod config;
+pub mod net;
 
 pub mod model;
 pub mod live;
