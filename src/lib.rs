@@ -1,5 +1,6 @@
 //! Dyelane: a per-pod sidecar that sends every stream to its tenant's lane.
 
 pub mod config;
+pub mod http;
 pub mod live;
 pub mod model;
