@@ -4,3 +4,4 @@ pub mod config;
 pub mod live;
 pub mod model;
 pub mod net;
+pub mod telemetry;
