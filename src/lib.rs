@@ -21,6 +21,7 @@ pub mod tenant;
 
 pub mod config;
 pub mod net;
+pub mod telemetry;
 
 pub mod live;
 pub mod model;
