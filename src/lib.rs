@@ -13,6 +13,8 @@
 //!  0  model   live                 name it
 //! ```
 
+pub mod proxy;
+
 pub mod http;
 
 pub mod balance;

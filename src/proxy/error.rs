@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::http::CallError;
-use crate::http::ErrorCode;
 use crate::model::ServiceName;
 use crate::net::DialError;
 use crate::tenant::ClaimError;
@@ -108,14 +107,5 @@ impl ProxyError {
             Self::CallerLeft => (499, 1, "the caller left"),
         };
         Told { http, grpc, line }
-    }
-
-    /// The code a stream is reset with, where no answer can be given any more.
-    pub(super) fn reset_code(&self) -> ErrorCode {
-        match self {
-            Self::Interrupted { source: CallError::Reset(code), .. } => *code,
-            Self::Deadline | Self::CallerLeft => ErrorCode::Cancel,
-            _ => ErrorCode::InternalError,
-        }
     }
 }

@@ -257,7 +257,9 @@ impl Pool {
         };
         match version {
             Version::Http1 => {
-                let (client, driver) = crate::http::connect_http1(stream, terms.options);
+                let connected = crate::http::connect_http1(stream, terms.options).await;
+                let kind = std::io::ErrorKind::ConnectionReset;
+                let (client, driver) = connected.map_err(|_| ConnectError::Other(kind))?;
                 tokio::task::spawn_local(async move {
                     driver.await;
                     gone();

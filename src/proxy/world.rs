@@ -46,6 +46,8 @@ pub struct World {
     pub correlation: Arc<Correlation>,
     /// How the application beside us is reached.
     pub local: Arc<Service>,
+    /// How what is no service of ours is reached.
+    pub passthrough: Arc<Service>,
     endpoints: Box<[Arc<Endpoints>]>,
     budgets: HashMap<ServiceName, Arc<Budget>>,
     local_budget: Arc<Budget>,
@@ -76,7 +78,7 @@ impl World {
                 None => Endpoints::new(&rung.instances, settings),
             }
         });
-        let endpoints = endpoints.collect();
+        let endpoints = endpoints.collect::<Box<[_]>>();
         let budgets = routes.services().iter().map(|service| {
             let before = old.and_then(|old| old.budgets.get(&service.name));
             (service.name.clone(), Budget::succeed(before, service.settings.retries.budget))
@@ -97,6 +99,7 @@ impl World {
             budgets: budgets.collect(),
             local_budget: Budget::succeed(old.map(|old| &old.local_budget), local.retries.budget),
             local: Arc::new(local),
+            passthrough: default,
             endpoints,
             routes,
             config,

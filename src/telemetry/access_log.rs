@@ -79,6 +79,11 @@ impl AccessLog {
         Ok((Self { lines, shared }, writer))
     }
 
+    /// Returns whether the log is on.
+    pub(super) fn is_on(&self) -> bool {
+        self.shared.share.load(Ordering::Relaxed) != OFF
+    }
+
     /// Turns the log on or off, and says which share of requests gets a line: 0.0 to 1.0. Failures
     /// always get one. Counts at once, for all clones.
     pub fn configure(&self, enabled: bool, sample: f64) {

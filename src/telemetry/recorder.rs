@@ -55,6 +55,11 @@ impl Recorder {
         &self.metrics
     }
 
+    /// Returns whether requests are written down at all.
+    pub fn wants_lines(&self) -> bool {
+        self.log.is_on()
+    }
+
     /// Records a request that ended.
     pub fn record(&self, record: &Record<'_>) {
         let own = &mut *self.own.borrow_mut();
