@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime};
 
 use prometheus::IntCounter;
@@ -19,6 +19,9 @@ use crate::telemetry::{Metrics, Record};
 const QUEUE: usize = 4 * 1024 * 1024;
 /// Bytes written at a time, about.
 const BATCH: usize = 64 * 1024;
+/// How long lines may wait for company once all before them are written: so a busy request need
+/// not wake the thread, which costs more than the line itself.
+const LINGER: Duration = Duration::from_millis(10);
 /// What most lines fit into.
 const LINE: usize = 640;
 
@@ -51,6 +54,7 @@ const OFF: u64 = u64::MAX;
 pub struct AccessLogWriter {
     lines: Sender<Vec<u8>>,
     shared: Arc<Shared>,
+    thread: Thread,
     /// Closed when the thread has ended.
     ended: Receiver<()>,
 }
@@ -71,11 +75,16 @@ impl AccessLog {
         let (lines, waiting) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
         let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             let _alive: Sender<()> = alive;
             write_lines(&waiting, &theirs, out);
         })?;
-        let writer = AccessLogWriter { lines: lines.clone(), shared: Arc::clone(&shared), ended };
+        let writer = AccessLogWriter {
+            lines: lines.clone(),
+            shared: Arc::clone(&shared),
+            thread: thread.thread().clone(),
+            ended,
+        };
         Ok((Self { lines, shared }, writer))
     }
 
@@ -127,8 +136,9 @@ impl AccessLogWriter {
     /// `limit`. Blocks meanwhile.
     pub fn finish(self, limit: Duration) -> bool {
         self.shared.ending.store(true, Ordering::Release);
-        // An empty line, to wake it.
+        // It may be waiting for a line, or for company.
         let _ = self.lines.send(Vec::new());
+        self.thread.unpark();
         self.ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 }
@@ -152,8 +162,11 @@ fn write_lines(lines: &Receiver<Vec<u8>>, shared: &Shared, mut out: impl Write) 
         }
         batch.clear();
         let left = shared.queued.fetch_sub(held, Ordering::Relaxed) - held;
-        if left == 0 && shared.ending.load(Ordering::Acquire) {
-            return;
+        if left == 0 {
+            if shared.ending.load(Ordering::Acquire) {
+                return;
+            }
+            thread::park_timeout(LINGER);
         }
     }
 }

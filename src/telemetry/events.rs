@@ -150,3 +150,76 @@ impl Metrics {
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn every_event_counts_where_it_should() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let user = ServiceName::new("user.shop").unwrap();
+
+        let stream = metrics.stream_began(Direction::Inbound);
+        let connection = metrics.connection_opened(Direction::Outbound, Protocol::H2);
+        let upstream = metrics.upstream_connection_opened(&user);
+        metrics.upstream_connect_failed(&user, "refused");
+        metrics.retried(&user, Retry::NoBudget);
+        metrics.ejected(&user);
+        metrics.set_endpoints_ejected(&user, 2);
+        metrics.correlated(Correlated::Poisoned);
+        metrics.claim_rejected("repeated");
+        metrics.baggage_had_no_room();
+        metrics.tcp_moved(Direction::Outbound, Way::ToClient, 70);
+        metrics.protocol_error(Direction::Inbound, "flood");
+        metrics.reload_rejected();
+        metrics.reload_applied(1, UNIX_EPOCH + Duration::from_secs(90));
+        metrics.reload_rejected();
+        metrics.set_generation(4);
+        metrics.set_draining(true);
+        let text = metrics.render();
+        drop((stream, connection, upstream));
+        let later = metrics.render();
+
+        for line in [
+            "streams_active{direction=\"inbound\"} 1",
+            "connections_total{direction=\"outbound\",protocol=\"h2\"} 1",
+            "connections_active{direction=\"outbound\",protocol=\"h2\"} 1",
+            "connections_active{direction=\"inbound\",protocol=\"tcp\"} 0",
+            "upstream_connections_active{service=\"user.shop\"} 1",
+            "upstream_connect_failures_total{cause=\"refused\",service=\"user.shop\"} 1",
+            "retries_total{outcome=\"no_budget\",service=\"user.shop\"} 1",
+            "ejections_total{service=\"user.shop\"} 1",
+            "endpoints_ejected{service=\"user.shop\"} 2",
+            "correlation_total{outcome=\"poisoned\"} 1",
+            "correlation_total{outcome=\"tenant\"} 0",
+            "claims_rejected_total{cause=\"repeated\"} 1",
+            "baggage_no_room_total 1",
+            "tcp_bytes_total{direction=\"outbound\",way=\"to_client\"} 70",
+            "protocol_errors_total{direction=\"inbound\",kind=\"flood\"} 1",
+            "config_reloads_total{outcome=\"applied\"} 1",
+            "config_reloads_total{outcome=\"rejected\"} 2",
+            "config_last_reload_successful 0",
+            "config_last_reload_timestamp_seconds 90",
+            "config_quarantined 1",
+            "config_generation 4",
+            "draining 1",
+            concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            let line = format!("dyelane_{line}");
+            assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
+        }
+        for line in [
+            "streams_active{direction=\"inbound\"} 0",
+            "connections_active{direction=\"outbound\",protocol=\"h2\"} 0",
+            "upstream_connections_active{service=\"user.shop\"} 0",
+        ] {
+            let line = format!("dyelane_{line}");
+            assert!(later.lines().any(|it| it == line), "no {line} in\n{later}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::telemetry::Record;
 
@@ -16,7 +16,8 @@ const WORD: usize = 256;
 /// A line of the access log, in the order of its keys.
 #[derive(Debug, Serialize)]
 pub(super) struct Line<'a> {
-    time: String,
+    #[serde(serialize_with = "in_utc")]
+    time: SystemTime,
     direction: &'static str,
     peer: Option<SocketAddr>,
     method: Cow<'a, str>,
@@ -48,7 +49,7 @@ impl<'a> Line<'a> {
     /// The line of a request that ended at `now`.
     pub(super) fn new(record: &'a Record<'_>, now: SystemTime) -> Self {
         Self {
-            time: humantime::format_rfc3339_millis(now).to_string(),
+            time: now,
             direction: record.direction.label(),
             peer: record.peer,
             method: cut(record.method, WORD),
@@ -72,6 +73,11 @@ impl<'a> Line<'a> {
             trace_id: record.trace_id.map(|id| cut(id, WORD)),
         }
     }
+}
+
+/// Writes a time as RFC 3339 has it, in UTC, to the millisecond.
+fn in_utc<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
 }
 
 /// Milliseconds, to the microsecond.
