@@ -197,7 +197,7 @@ pub(super) fn field(number: usize) -> Option<(&'static [u8], &'static [u8])> {
 }
 
 /// Hashes a name. No two names of [`FIELDS`] have the same hash, which the compiler checks.
-pub(super) const fn hash(name: &[u8]) -> u8 {
+const fn hash(name: &[u8]) -> u8 {
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
     let Some((_, half)) = name.split_at_checked(name.len() / 2) else { return 0 };
     let Some(middle) = half.first() else { return 0 };
