@@ -1,6 +1,7 @@
 //! What a file says, and what is said of a file.
 
 mod example;
+mod reference;
 
 use crate::config::{Config, Parsed, Report};
 
