@@ -4,6 +4,15 @@
 //! it refers to is there. Nothing here opens a file, looks at a clock or reads the environment: the
 //! text and a look-up of variables are arguments.
 //!
+//! ```text
+//! text ──reading──► sections, each with its defaults and bounds ──► Config
+//!                        │
+//!                        └──► Problem… ──► Report, shown under the lines of the text
+//! ```
+//!
+//! Every problem is reported, not the first. A tenant or lane that is wrong is left out alone
+//! ([`Quarantined`]); anything else that is wrong refuses the file.
+//!
 //! Floor 1: uses [`model`](crate::model).
 
 mod carriers;

@@ -40,7 +40,8 @@ impl<'d> Value<'d> {
         let Some((_, read)) = keys.iter().find(|(name, _)| *name == key.get_ref()) else {
             let near = spelling::nearest(key.get_ref(), keys.iter().map(|(name, _)| *name));
             let help = near.map(|near| format!("did you mean `{near}`?"));
-            let message = format!("unknown key `{}` in `{}`", key.get_ref(), self.key);
+            let message =
+                format!("unknown key `{}` in `{}`", key.get_ref().escape_debug(), self.key);
             let help = help.unwrap_or_else(|| format!("write {expected}"));
             self.document.note(Problem::new(key.span(), message).help(help));
             return None;

@@ -48,7 +48,7 @@ impl<'d> Section<'d> {
     fn refuse_unknown(&self) {
         let pairs = self.table.into_iter().flatten();
         for (key, value) in pairs.filter(|(key, _)| !self.known.contains(&&**key.get_ref())) {
-            let name = key.get_ref();
+            let name = &*key.get_ref().escape_debug().to_string();
             let is_table = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let message = match &*self.path {
                 "" if is_table => format!("unknown section `{name}`"),

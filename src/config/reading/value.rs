@@ -55,7 +55,7 @@ impl<'d> Value<'d> {
         message: impl Display,
         help: impl Into<String>,
     ) -> Option<T> {
-        let message = format!("`{}` {message}", self.key);
+        let message = format!("`{}` {message}", self.key.escape_debug());
         let help = match self.word {
             Some(word) => format!("{}, or write \"{word}\"", help.into()),
             None => help.into(),
