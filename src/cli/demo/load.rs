@@ -19,7 +19,7 @@ use super::mesh::SANDBOX;
 /// Calls under way at a time, for each caller.
 const STREAMS: usize = 4;
 /// How long a load lasts at most, whatever happens.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(60);
 /// Failures remembered word for word.
 const EXAMPLES: usize = 5;
 

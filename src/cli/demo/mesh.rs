@@ -119,13 +119,16 @@ impl Mesh {
     }
 }
 
+/// An instance: its address, and its lane; none is the baseline.
+type Place = (SocketAddr, Option<&'static str>);
+
 /// What a pod is to be.
 struct Plan {
     name: &'static str,
     service: &'static str,
     lane: Option<&'static str>,
-    /// The service it calls, and that one's instances: address and lane.
-    calls: Option<(&'static str, Vec<(SocketAddr, Option<&'static str>)>)>,
+    /// The service it calls, and that one's instances.
+    calls: Option<(&'static str, Vec<Place>)>,
     /// The tenant that can be turned off in its file.
     flips: Option<&'static str>,
 }
@@ -139,11 +142,7 @@ impl Plan {
         Self { lane: Some(lane), ..self }
     }
 
-    fn calls(
-        self,
-        service: &'static str,
-        instances: &[(SocketAddr, Option<&'static str>)],
-    ) -> Self {
+    fn calls(self, service: &'static str, instances: &[Place]) -> Self {
         Self { calls: Some((service, instances.to_vec())), ..self }
     }
 

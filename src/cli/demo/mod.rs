@@ -29,9 +29,9 @@ use crate::cli::fetch;
 /// How often we look whether a file was taken up.
 const GLANCE: Duration = Duration::from_millis(5);
 /// How long a sidecar may take to take up its file.
-const RELOAD: Duration = Duration::from_secs(5);
+const RELOAD: Duration = Duration::from_secs(10);
 /// Calls that must be answered between two flips.
-const BETWEEN_FLIPS: u64 = 400;
+const BETWEEN_FLIPS: u64 = 300;
 /// Flips under load: off, on, off, on.
 const FLIPS: [Alice; 4] = [Alice::Off, Alice::On, Alice::Off, Alice::On];
 

@@ -1,12 +1,13 @@
 //! How the demo looks: aligned always, coloured on a terminal only.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Stdout, Write as _};
 
 use super::hop::CallAnswer;
 use super::mesh::SANDBOX;
 
 /// Standard output, and whether it is a terminal that wants colours.
 pub(super) struct Screen {
+    out: Stdout,
     coloured: bool,
 }
 
@@ -42,12 +43,13 @@ impl Screen {
     /// Standard output. <https://no-color.org> is honoured.
     pub(super) fn new() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { coloured: wanted && io::stdout().is_terminal() }
+        let out = io::stdout();
+        Self { coloured: wanted && out.is_terminal(), out }
     }
 
     /// Writes a line.
     pub(super) fn line(&self, text: &str) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{text}")
+        writeln!(&self.out, "{text}")
     }
 
     /// Writes an empty line and a heading.
@@ -62,16 +64,15 @@ impl Screen {
 
     /// Draws the path of a call, so that one below the other they line up.
     pub(super) fn path(&self, answer: &CallAnswer) -> String {
-        let mut drawn = String::from("client");
-        for name in answer.path() {
+        let hop = |name: &str| {
             let in_lane = name.contains('·');
             let second = name.starts_with('B');
             let width = if second { SANDBOX.chars().count() } else { 1 };
             let room = " ".repeat(width.saturating_sub(name.chars().count()));
             let look = if in_lane { Look::Alice } else { Look::Good };
-            drawn += &format!(" → {}{room}", self.paint(look, name));
-        }
-        drawn
+            format!(" → {}{room}", self.paint(look, name))
+        };
+        format!("client{}", answer.path().into_iter().map(hop).collect::<String>())
     }
 }
 
@@ -80,7 +81,7 @@ pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
