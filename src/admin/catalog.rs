@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::scene::Scene;
 use crate::balance::Endpoint;
 use crate::model::{Instance, LaneName, ServiceName, Status};
+use crate::proxy::World;
+use crate::routing::RungId;
 
 /// A service.
 #[derive(Debug, Clone, Serialize)]
@@ -50,7 +51,7 @@ pub struct InstanceView {
     /// Whatever else its registration says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// What a running sidecar learned about it.
+    /// What was learned about it; none of one that is down, or known by a file alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadView>,
 }
@@ -71,7 +72,7 @@ pub struct LoadView {
 }
 
 impl LoadView {
-    pub(super) fn of(endpoint: &Endpoint, now: Duration) -> Self {
+    fn of(endpoint: &Endpoint, now: Duration) -> Self {
         Self {
             in_flight: endpoint.in_flight(),
             latency_ms: endpoint.latency(now).map(|latency| latency.as_secs_f64() * 1e3),
@@ -83,7 +84,7 @@ impl LoadView {
 }
 
 impl InstanceView {
-    pub(super) fn new(instance: &Instance, load: Option<LoadView>) -> Self {
+    fn new(instance: &Instance, load: Option<LoadView>) -> Self {
         let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         Self {
             address: instance.address,
@@ -99,13 +100,23 @@ impl InstanceView {
 }
 
 /// Returns all services with their lanes and instances.
-pub(super) fn catalog(scene: &Scene<'_>, now: Duration) -> Vec<ServiceView> {
-    let services = scene.routes.services().iter();
+pub(super) fn services(world: &World, now: Duration) -> Vec<ServiceView> {
+    let services = world.routes.services().iter();
     let views = services.map(|service| {
-        let rungs = scene.routes.rungs_of(service).iter();
+        let rungs = world.routes.rungs_of(service).iter();
         let lanes = rungs
-            .map(|rung| LaneView { lane: rung.lane, instances: scene.instances(rung.id, now) });
+            .map(|rung| LaneView { lane: rung.lane, instances: instances(world, rung.id, now) });
         ServiceView { service: service.name.clone(), lanes: lanes.collect() }
     });
     views.collect()
+}
+
+/// Returns the instances of a rung, with what we learned about each.
+pub(super) fn instances(world: &World, rung: RungId, now: Duration) -> Vec<InstanceView> {
+    let endpoints = world.endpoints(rung).into_iter().flat_map(|endpoints| endpoints.all());
+    let up = endpoints.map(|endpoint| {
+        InstanceView::new(endpoint.instance(), Some(LoadView::of(endpoint, now)))
+    });
+    let down = world.routes.rung(rung).into_iter().flat_map(|rung| &rung.down);
+    up.chain(down.map(|instance| InstanceView::new(instance, None))).collect()
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::catalog::InstanceView;
-use crate::admin::scene::Scene;
+use crate::admin::catalog::{InstanceView, instances};
 use crate::model::{InvalidName, LaneName, RequestHead, ServiceName, TenantId};
-use crate::routing::{self, RuleTable, ServiceRoute, Who};
-use crate::tenant::Carriers;
+use crate::proxy::World;
+use crate::routing::{ServiceRoute, Step, Who};
+use crate::tenant::{ClaimError, Recall};
 
 /// A request, described.
 #[derive(Debug, Clone)]
@@ -69,7 +69,8 @@ pub struct Explanation {
     pub service: ServiceName,
     /// Whose request it is; null for nobody's.
     pub tenant: Option<TenantId>,
-    /// How that is known: `asked`, a carrier, `rule "NAME"`, `own lane` or `none`.
+    /// How that is known: `asked`, a carrier, `correlation`, `rule "NAME"`, `own lane` or `none`; or
+    /// what is wrong with what it claims.
     pub known_by: String,
     /// The number of the world it was decided on; null for a file.
     pub generation: Option<u64>,
@@ -92,6 +93,16 @@ pub struct Tried {
     pub lane: Option<LaneName>,
     /// What was found.
     pub outcome: String,
+}
+
+impl Explanation {
+    /// The same, of a world that nobody runs: without its number, and what is known of load.
+    #[must_use]
+    pub fn by_file(self) -> Self {
+        let unknown = |instance| InstanceView { load: None, ..instance };
+        let instances = self.instances.into_iter().map(unknown).collect();
+        Self { generation: None, instances, ..self }
+    }
 }
 
 impl Question {
@@ -156,19 +167,18 @@ impl Question {
 
 /// Explains where the request of `question` would go, at `now` of the process's clock.
 pub fn explain(
-    scene: &Scene<'_>,
+    world: &World,
     question: &Question,
     now: Duration,
 ) -> Result<Explanation, Refusal> {
-    let route = find(scene, &question.service)?;
+    let route = find(world, &question.service)?;
     let name = route.name.clone();
-    let whose = match identify(scene, question) {
+    let whose = match identify(world, question, now) {
         Ok(whose) => whose,
-        Err(why) => return Ok(refused(scene, name, why)),
+        Err(why) => return Ok(refused(world, name, &why)),
     };
-    let mut trail = Vec::new();
-    let healthy = |rung| scene.is_healthy(rung, now);
-    let decision = routing::decide(scene.routes, route.id, &whose.who, healthy, &mut trail);
+    let mut trail: Vec<Step> = Vec::new();
+    let decision = world.decide(route.id, &whose.who, now, &mut trail);
     let trail = trail
         .into_iter()
         .map(|step| Tried { lane: step.lane, outcome: step.outcome.label().to_owned() });
@@ -176,18 +186,18 @@ pub fn explain(
         service: name,
         tenant: whose.tenant(),
         known_by: whose.known_by,
-        generation: scene.generation(),
+        generation: Some(world.generation),
         trail: trail.collect(),
         found: decision.rung.is_some(),
         lane: decision.lane,
         reason: decision.reason.label().to_owned(),
-        instances: decision.rung.map(|rung| scene.instances(rung, now)).unwrap_or_default(),
+        instances: decision.rung.map(|rung| instances(world, rung, now)).unwrap_or_default(),
     })
 }
 
 /// Finds a service by its name, else by host.
-fn find<'a>(scene: &Scene<'a>, name: &str) -> Result<&'a ServiceRoute, Refusal> {
-    let routes = scene.routes;
+fn find<'a>(world: &'a World, name: &str) -> Result<&'a ServiceRoute, Refusal> {
+    let routes = &world.routes;
     let found = routes.by_name(name).or_else(|| routes.by_host(name));
     found.and_then(|id| routes.service(id)).ok_or_else(|| {
         let names = routes.services().iter().map(|service| &service.name);
@@ -213,21 +223,24 @@ impl Whose {
     }
 }
 
-/// Works out whose request it is, as the outbound side does: by its carriers, then the rules, then
-/// as the sandbox's own. The error is what is wrong with its claim.
-fn identify(scene: &Scene<'_>, question: &Question) -> Result<Whose, String> {
-    let claimed = if let Some(tenant) = question.tenant {
+/// Works out whose request it is, as the outbound side does: by its carriers, else by what came in
+/// with its trace, then by the rules, else as the sandbox's own. The error is what is wrong with
+/// its claim.
+fn identify(world: &World, question: &Question, now: Duration) -> Result<Whose, ClaimError> {
+    let fields = &question.head.fields;
+    let known = if let Some(tenant) = question.tenant {
         Some((tenant, "asked".to_owned()))
+    } else if let Some(claim) = world.carriers.read(fields)?.claim {
+        Some((claim.tenant, claim.carrier.to_owned()))
+    } else if let Recall::Tenant(tenant) = world.correlation.recall(fields, now) {
+        Some((tenant, "correlation".to_owned()))
     } else {
-        let carriers = Carriers::new(&scene.config.tenant);
-        let read = carriers.read(&question.head.fields).map_err(|why| why.to_string())?;
-        read.claim.map(|claim| (claim.tenant, claim.carrier.to_owned()))
+        None
     };
-    let rules = RuleTable::build(&scene.config.rules);
-    let colored = rules.color(&question.head, question.source, claimed.is_some());
+    let colored = world.rules.color(&question.head, question.source, known.is_some());
     let colored = colored.map(|it| (it.tenant, format!("rule {:?}", it.rule)));
-    let own_lane = scene.config.workload.lane.filter(|_| scene.config.tenant.own_lane);
-    Ok(match (colored.or(claimed), own_lane) {
+    let own_lane = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
+    Ok(match (colored.or(known), own_lane) {
         (Some((tenant, known_by)), _) => Whose { who: Who::Tenant(tenant), known_by },
         (None, Some(lane)) => Whose { who: Who::Lane(lane), known_by: "own lane".to_owned() },
         (None, None) => Whose { who: Who::Nobody, known_by: "none".to_owned() },
@@ -235,12 +248,12 @@ fn identify(scene: &Scene<'_>, question: &Question) -> Result<Whose, String> {
 }
 
 /// The explanation of a request that is refused for its claim.
-fn refused(scene: &Scene<'_>, service: ServiceName, why: String) -> Explanation {
+fn refused(world: &World, service: ServiceName, why: &ClaimError) -> Explanation {
     Explanation {
         service,
         tenant: None,
-        known_by: why,
-        generation: scene.generation(),
+        known_by: why.to_string(),
+        generation: Some(world.generation),
         trail: Vec::new(),
         found: false,
         lane: None,

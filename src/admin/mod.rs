@@ -16,11 +16,11 @@ mod catalog;
 mod decide;
 mod listener;
 mod routes;
-mod scene;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use catalog::{InstanceView, LaneView, LoadView, ServiceView};
 pub use decide::{Explanation, Question, Refusal, Tried, explain};
 pub use listener::serve;
-pub use scene::Scene;
 pub use state::{LoadError, Quarantined, State, Status};

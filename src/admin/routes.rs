@@ -9,13 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, Uri, header};
-use prometheus::{Encoder as _, TextEncoder};
 use serde_json::json;
 
 use crate::admin::catalog;
 use crate::admin::decide::{Question, Refusal, explain};
-use crate::admin::scene::Scene;
 use crate::admin::state::State;
+use crate::telemetry::Metrics;
 
 /// What there is, for `/` and for who lost the way.
 const ROUTES: &[(&str, &str)] = &[
@@ -54,15 +53,8 @@ async fn index() -> String {
     text
 }
 
-async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let encoder = TextEncoder::new();
-    let mut text = Vec::new();
-    match encoder.encode(&state.registry.gather(), &mut text) {
-        Ok(()) => {
-            ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response()
-        }
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
+async fn metrics(Shared(state): Shared<Arc<State>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], state.metrics.render())
 }
 
 async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, String) {
@@ -79,19 +71,19 @@ async fn config(Shared(state): Shared<Arc<State>>) -> Response {
     let uptime = SystemTime::now().duration_since(status.started).unwrap_or_default();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "generation": world.generation(),
+        "generation": world.generation,
         "ready": status.not_ready.is_empty(),
         "uptime_seconds": uptime.as_secs(),
         "status": &*status,
-        "effective": world.config(),
+        "effective": &*world.config,
     }))
     .into_response()
 }
 
 async fn show_catalog(Shared(state): Shared<Arc<State>>) -> Response {
     let world = state.world.snapshot();
-    let services = catalog::catalog(&Scene::of_world(&world), (state.now)());
-    Json(json!({ "generation": world.generation(), "services": services })).into_response()
+    let services = catalog::services(&world, (state.now)());
+    Json(json!({ "generation": world.generation, "services": services })).into_response()
 }
 
 async fn decide(
@@ -100,7 +92,7 @@ async fn decide(
 ) -> Response {
     let world = state.world.snapshot();
     let answer = Question::from_pairs(pairs)
-        .and_then(|question| explain(&Scene::of_world(&world), &question, (state.now)()));
+        .and_then(|question| explain(&world, &question, (state.now)()));
     match answer {
         Ok(explanation) => Json(explanation).into_response(),
         Err(refusal @ Refusal::UnknownService { .. }) => {

@@ -8,11 +8,12 @@ use serde::{Serialize, Serializer};
 
 use crate::live::Live;
 use crate::proxy::World;
+use crate::telemetry::Metrics;
 
 /// What the operator's listener answers from. The composition root fills it.
 pub struct State {
     /// Everything that is counted.
-    pub registry: prometheus::Registry,
+    pub metrics: Arc<Metrics>,
     /// What requests are decided on.
     pub world: Arc<Live<World>>,
     /// How the sidecar is.

@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize as _;
 
-use crate::admin::{self, Explanation, Question, Refusal, Scene};
+use crate::admin::{self, Explanation, Question, Refusal};
 use crate::cli::explained::ForPeople;
 use crate::cli::{Format, Outcome, address, ask, default_file, file, print};
 use crate::config::Parsed;
 use crate::model::Catalog;
-use crate::routing::RouteTable;
+use crate::proxy::World;
 
 /// Which request, and who is asked.
 #[derive(Debug, Args)]
@@ -115,9 +115,9 @@ fn offline(path: &Path, question: &Question) -> Result<Explanation, Outcome> {
         }
     };
     let catalog: Catalog = config.instances.iter().cloned().collect();
-    let routes = RouteTable::build(&config, &catalog);
-    let scene = Scene::of_file(&config, &routes);
-    admin::explain(&scene, question, Duration::ZERO).map_err(|refusal| complain(&refusal))
+    let world = World::first(config, catalog);
+    let explained = admin::explain(&world, question, Duration::ZERO);
+    explained.map(Explanation::by_file).map_err(|refusal| complain(&refusal))
 }
 
 /// Asks a running sidecar.
