@@ -7,6 +7,7 @@
 //! Floor 1: uses [`model`](crate::model).
 
 mod carriers;
+mod failure;
 mod file;
 mod place;
 mod problem;
@@ -24,12 +25,13 @@ mod tests;
 mod workload;
 
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
+pub use failure::{Outlier, Retries, RetryOn, Timeouts};
 pub use file::Parsed;
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
-pub use services::{Balance, Outlier, Retries, RetryOn, Service, Timeouts, UpstreamProtocol};
+pub use services::{Balance, Service, UpstreamProtocol};
 pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};
 pub use tenants::{Lane, OnUnhealthy, Tenant};
 pub use workload::{Claims, Inbound, Outbound, Unknown, Workload};

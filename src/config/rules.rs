@@ -157,6 +157,12 @@ impl StringMatch {
             }
             Some(text)
         };
+        let present = |value: Value<'_>| {
+            if value.flag()? {
+                return Some(Self::Present);
+            }
+            value.refuse("matches only what is there", "write `present = true`")
+        };
         value.one_of(
             expected,
             &[
@@ -164,10 +170,7 @@ impl StringMatch {
                 ("prefix", &|it| part(it).map(Self::Prefix)),
                 ("suffix", &|it| part(it).map(Self::Suffix)),
                 ("contains", &|it| part(it).map(Self::Contains)),
-                ("present", &|it| match it.flag()? {
-                    true => Some(Self::Present),
-                    false => it.refuse("matches what is there only", "write `present = true`"),
-                }),
+                ("present", &present),
             ],
         )
     }

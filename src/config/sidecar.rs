@@ -179,16 +179,7 @@ impl Default for Admin {
 
 impl Admin {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let default = Self::default().listen;
-        let kind = ("an address or \"off\"", "\"127.0.0.1:15000\"");
-        let read =
-            section.value("listen", kind, |value| value.unless("off", |it| it.listen_address()));
-        let listen = read.unwrap_or(default);
-        if let Some(address) = listen {
-            let place = section.place("listen");
-            section.document().claim_listener(address, "admin.listen", place);
-        }
-        Self { listen }
+        Self { listen: section.listen_or_off("listen", Self::default().listen) }
     }
 }
 

@@ -89,10 +89,15 @@ const SERVER_FIRST: [u16; 7] = [25, 3306, 5432, 6379, 9042, 11211, 27017];
 impl Workload {
     /// Reads `[workload]`; none if it does not name its service.
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let document = section.document();
         let kind = ("a name", "`service = \"order.shop\"`");
         let service = section.required("service", kind, |it| it.name());
         let address = ("an address", "where the caller meant to go");
-        let address = section.value("address", address, |it| it.target_address());
+        let address = section.value("address", address, |value| {
+            let address = value.target_address()?;
+            document.claim_target(address, "workload.address", value.place());
+            Some(address)
+        });
         let protocol =
             section.choice("protocol", &UpstreamProtocol::WORDS, UpstreamProtocol::default());
         let lane = section.name("lane");
