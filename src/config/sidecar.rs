@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
 use serde::Serialize;
+use tracing_subscriber::EnvFilter;
 
 use crate::config::reading::{DAY, GIBIBYTE, HOUR, KIBIBYTE, MEBIBYTE, MINUTE, SECOND, Section};
 use crate::config::written;
