@@ -206,7 +206,18 @@ fn explain_shows_the_ladder_rung_by_rung() {
     let said = Files::with(LADDERS).dyelane(&["explain", "user.shop", "--tenant", "alice"]);
 
     assert_eq!((said.code, &*said.err), (Some(0), ""));
-    insta::assert_snapshot!(said.out);
+    insta::assert_snapshot!(said.out, @r"
+    user.shop for tenant alice, by the file alone
+
+     LANE     OUTCOME
+     alice    absent   no instance there
+     staging  taken    has an instance to take it
+
+    => staging (fallback: from the lane's fallback list)
+
+     INSTANCE        HEALTH  WEIGHT  LOAD  ZONE  VERSION
+     127.0.0.1:9002  up      100     -     -     -
+    ");
 }
 
 #[test]
