@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use crate::config;
 use crate::live::Live;
 use crate::proxy::World;
 use crate::telemetry::Metrics;
@@ -51,6 +52,12 @@ pub struct Quarantined {
     pub entry: String,
     /// What is wrong with it, as a report.
     pub report: String,
+}
+
+impl From<&config::Quarantined> for Quarantined {
+    fn from(left_out: &config::Quarantined) -> Self {
+        Self { entry: left_out.entry.to_string(), report: left_out.report.to_string() }
+    }
 }
 
 /// A file that was not taken up.

@@ -1,12 +1,9 @@
 //! A background load with an opinion: every answer must be one that the file allows at the time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;

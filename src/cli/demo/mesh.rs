@@ -174,7 +174,7 @@ impl Plan {
                 }
             }
         }
-        add("\n[runtime]\nworkers = 1\npoll = \"100ms\"\n");
+        add("\n[runtime]\nworkers = 1\npoll = \"100ms\"\ndrain_timeout = \"2s\"\n");
         add("\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"warn\"\n");
         file
     }
