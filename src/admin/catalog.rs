@@ -114,9 +114,8 @@ pub(super) fn services(world: &World, now: Duration) -> Vec<ServiceView> {
 /// Returns the instances of a rung, with what we learned about each.
 pub(super) fn instances(world: &World, rung: RungId, now: Duration) -> Vec<InstanceView> {
     let endpoints = world.endpoints(rung).into_iter().flat_map(|endpoints| endpoints.all());
-    let up = endpoints.map(|endpoint| {
-        InstanceView::new(endpoint.instance(), Some(LoadView::of(endpoint, now)))
-    });
+    let up = endpoints
+        .map(|endpoint| InstanceView::new(endpoint.instance(), Some(LoadView::of(endpoint, now))));
     let down = world.routes.rung(rung).into_iter().flat_map(|rung| &rung.down);
     up.chain(down.map(|instance| InstanceView::new(instance, None))).collect()
 }

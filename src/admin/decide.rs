@@ -69,7 +69,7 @@ pub struct Explanation {
     pub service: ServiceName,
     /// Whose request it is; null for nobody's.
     pub tenant: Option<TenantId>,
-    /// How that is known: `asked`, a carrier, `correlation`, `rule "NAME"`, `own lane` or `none`; or
+    /// How that is known: `asked`, a carrier, `correlation`, `rule "NAME"`, `own_lane` or `none`; or
     /// what is wrong with what it claims.
     pub known_by: String,
     /// The number of the world it was decided on; null for a file.
@@ -166,11 +166,7 @@ impl Question {
 }
 
 /// Explains where the request of `question` would go, at `now` of the process's clock.
-pub fn explain(
-    world: &World,
-    question: &Question,
-    now: Duration,
-) -> Result<Explanation, Refusal> {
+pub fn explain(world: &World, question: &Question, now: Duration) -> Result<Explanation, Refusal> {
     let route = find(world, &question.service)?;
     let name = route.name.clone();
     let whose = match identify(world, question, now) {
@@ -217,8 +213,9 @@ struct Whose {
 impl Whose {
     fn tenant(&self) -> Option<TenantId> {
         match self.who {
-            Who::Nobody | Who::Lane(_) => None,
+            Who::Nobody => None,
             Who::Tenant(tenant) => Some(tenant),
+            Who::Lane(lane) => Some(lane.into()),
         }
     }
 }
@@ -242,7 +239,7 @@ fn identify(world: &World, question: &Question, now: Duration) -> Result<Whose, 
     let own_lane = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
     Ok(match (colored.or(known), own_lane) {
         (Some((tenant, known_by)), _) => Whose { who: Who::Tenant(tenant), known_by },
-        (None, Some(lane)) => Whose { who: Who::Lane(lane), known_by: "own lane".to_owned() },
+        (None, Some(lane)) => Whose { who: Who::Lane(lane), known_by: "own_lane".to_owned() },
         (None, None) => Whose { who: Who::Nobody, known_by: "none".to_owned() },
     })
 }

@@ -91,8 +91,8 @@ async fn decide(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let world = state.world.snapshot();
-    let answer = Question::from_pairs(pairs)
-        .and_then(|question| explain(&world, &question, (state.now)()));
+    let answer =
+        Question::from_pairs(pairs).and_then(|question| explain(&world, &question, (state.now)()));
     match answer {
         Ok(explanation) => Json(explanation).into_response(),
         Err(refusal @ Refusal::UnknownService { .. }) => {
