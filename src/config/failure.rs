@@ -3,20 +3,27 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::reading::{
     DAY, HOUR, KIBIBYTE, MEBIBYTE, MILLISECOND, MINUTE, SECOND, Section, Value,
 };
+use crate::config::written;
 
 /// `timeouts`: how long each step may take. A total or head of none is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Timeouts {
     /// To connect to an instance: 1 ms to 1 min.
+    #[serde(serialize_with = "written::period")]
     pub connect: Duration,
     /// From the request's head sent to the answer's head: 1 ms to 24 h.
+    #[serde(serialize_with = "written::limit")]
     pub head: Option<Duration>,
     /// Without a byte moving either way: 1 s to 24 h.
+    #[serde(serialize_with = "written::limit")]
     pub idle: Option<Duration>,
     /// From the request's head to the answer's end: 1 ms to 24 h. `grpc-timeout` can shorten it.
+    #[serde(serialize_with = "written::limit")]
     pub total: Option<Duration>,
 }
 
@@ -32,7 +39,7 @@ pub enum RetryOn {
 }
 
 /// `retries`: what is tried again. What was certainly never processed always is, within budget.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Retries {
     /// Attempts in all, the first included: 1 to 10.
     pub attempts: u8,
@@ -45,13 +52,15 @@ pub struct Retries {
 }
 
 /// `outlier`: when an instance that fails is left alone.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Outlier {
     /// Failures in a row after which it is: 1 to 1,000; none turns ejection off.
     pub failures: Option<u32>,
     /// For how long at first; doubled at each repetition: 100 ms to 1 h.
+    #[serde(serialize_with = "written::period")]
     pub ejection: Duration,
     /// For how long at most: 100 ms to 24 h.
+    #[serde(serialize_with = "written::period")]
     pub max_ejection: Duration,
     /// Share of a rung's instances that may be out at a time: 0 to 100. Ejection by itself never
     /// empties a rung below one instance.

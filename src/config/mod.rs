@@ -32,6 +32,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod workload;
+mod written;
 
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
 pub use failure::{Outlier, Retries, RetryOn, Timeouts};
@@ -47,10 +48,12 @@ pub use workload::{Claims, Inbound, Outbound, Unknown, Workload};
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::model::{Instance, LaneName, ServiceName, TenantId};
 
 /// Everything `sidecar.toml` says, with defaults filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Config {
     /// `[workload]`: who we sit beside.
     pub workload: Workload,

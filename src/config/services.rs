@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::failure::{Outlier, Retries, Timeouts};
 use crate::config::reading::{DAY, MINUTE, NamedTable, SECOND, Section};
+use crate::config::written;
 use crate::model::{Instance, ServiceName};
 
 /// What an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UpstreamProtocol {
     /// What the request came as.
     #[default]
@@ -16,13 +20,15 @@ pub enum UpstreamProtocol {
     /// HTTP/2 with prior knowledge.
     H2,
     /// HTTP/1.1.
+    #[serde(rename = "http/1.1")]
     Http1,
     /// Bytes we know nothing about.
     Tcp,
 }
 
 /// `balance`: which instance of a rung.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// The less loaded of two drawn at random (power of two choices), load being the moving
     /// average of latency × requests in flight.
@@ -33,7 +39,7 @@ pub enum Balance {
 }
 
 /// `[services."NAME"]`: how a service is reached.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Service {
     /// Hosts requests to it name, beside its own name: without port, or with one that must match.
     pub hosts: Vec<String>,
@@ -58,6 +64,7 @@ pub struct Service {
     /// Requests a worker lets wait for a connection to one instance: 0 to 100,000.
     pub pending: u32,
     /// How long an unused connection is kept: 1 s to 24 h.
+    #[serde(serialize_with = "written::period")]
     pub connection_idle: Duration,
 }
 
