@@ -159,7 +159,7 @@ class Lab:
         """Starts a script of `peers/`, which says `listening PORT` when it does."""
         runner = runner or [sys.executable if script.endswith(".py") else "node"]
         command = [*runner, str(HERE / "peers" / script), *arguments]
-        process = self.spawn(f"{script}-{'-'.join(arguments[:1])}", command, **environment)
+        process = self.spawn("-".join([script, *arguments]).replace("/", "_"), command, **environment)
 
         def listening() -> bool:
             process.expect_running()

@@ -107,21 +107,19 @@ def test_set_cookie_lines_stay_apart(ask: Ask) -> None:
 
 
 def test_head_tells_the_length_and_sends_nothing(ask: Ask) -> None:
-    answer = ask("/bytes/12345", "/bytes/10", options=("-I",))
+    answer = ask("/bytes/12345", options=("-I",))
 
     assert_good(answer)
-    assert [head.get("content-length") for head in answer.heads] == ["12345", "10"]
-    assert [told["num_connects"] for told in answer.told] == [1, 0]
+    assert (answer.head.get("content-length"), answer.told[0]["size_download"]) == ("12345", 0)
 
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_without_a_body_ends_at_its_head(ask: Ask, status: int) -> None:
-    answer = ask(f"/status/{status}", f"/status/{status}", "/bytes/3")
+    answer = ask(f"/status/{status}")
 
-    assert_good(answer)
-    assert [head.status for head in answer.heads] == [status, status, 200]
-    assert (answer.heads[0].get("x-empty"), answer.heads[0].get("etag")) == ("yes", '"one"')
-    assert [told["num_connects"] for told in answer.told] == [1, 0, 0]
+    assert_good(answer, status)
+    assert (answer.head.get("x-empty"), answer.head.get("etag")) == ("yes", '"one"')
+    assert answer.head.get("transfer-encoding") is None
 
 
 @pytest.mark.parametrize("status", [200, 302, 401, 404, 418, 500, 503, 599])
@@ -181,6 +179,8 @@ def test_who_expects_100_is_told_to_continue(ask: Ask) -> None:
     assert answer.json()["length"] == 2 * MIB
 
 
+# curl 7.88 loses an HTTP/2 answer that is followed by RST_STREAM; nghttp does that below.
+@pytest.mark.parametrize("client", ["http/1.1"], indirect=True)
 def test_an_upload_may_be_refused_before_it_is_read(ask: Ask) -> None:
     answer = ask("/refuse", options=("--data-binary", "@-", "-H", "Expect: 100-continue"), stdin=page(8 * MIB))
 
@@ -214,12 +214,16 @@ def test_a_body_that_breaks_off_never_ends_well(ask: Ask, kind: str) -> None:
 
 # ----- Connections.
 
+# curl 7.88 cannot use a connection of prior knowledge twice; nghttp does that below.
+@pytest.mark.parametrize("client", ["http/1.1"], indirect=True)
 def test_a_connection_serves_many_requests(ask: Ask) -> None:
-    answer = ask(*["/bytes/1000"] * 50)
+    paths = ["/bytes/1000", "/status/204", "/pieces/70000", "/status/304", "/bytes/0", "/trailers"] * 10
+
+    answer = ask(*paths)
 
     assert_good(answer)
-    assert [told["num_connects"] for told in answer.told] == [1] + [0] * 49
-    assert {told["response_code"] for told in answer.told} == {200}
+    assert [told["num_connects"] for told in answer.told] == [1] + [0] * 59
+    assert [told["response_code"] for told in answer.told] == [200, 204, 200, 304, 200, 200] * 10
 
 
 def test_requests_written_at_once_are_answered_in_order(caller: Sidecar) -> None:
@@ -265,11 +269,10 @@ def test_a_slow_reader_does_not_fill_the_sidecar(caller: Sidecar, client: str) -
 # ----- Tenants.
 
 @pytest.mark.parametrize("host", HOSTS.values())
-def test_each_request_of_a_connection_goes_to_its_own_lane(caller: Sidecar, client: str, host: str) -> None:
+def test_each_request_of_a_connection_goes_to_its_own_lane(caller: Sidecar, host: str) -> None:
     alice, bob, nobody = ("-H", "x-tenant: alice"), ("-H", "x-tenant: bob"), ()
     same = ("-q", "-sS", "--noproxy", "*", "--connect-to", f"{host}:80:{caller.outbound}", "-o", "/dev/null",
-            "--http2-prior-knowledge" if client == "h2" else "--http1.1",
-            "-w", "%{num_connects} %header{x-lane}\n", f"http://{host}/bytes/10")
+            "--http1.1", "-w", "%{num_connects} %header{x-lane}\n", f"http://{host}/bytes/10")
     parts = [part for who in (alice, nobody, bob, alice, nobody) for part in ("--next", *who, *same)][1:]
 
     done = run("curl", *parts)
@@ -333,6 +336,16 @@ def test_trailers_of_a_request_arrive(caller: Sidecar, tmp_path: Path, host: str
 
     assert '"trailers":{"x-digest":"abc","x-two":"2"}' in text
     assert '"length":1000' in text
+
+
+@pytest.mark.parametrize("host", HOSTS.values())
+def test_an_answer_may_come_before_the_upload_ends(caller: Sidecar, tmp_path: Path, host: str) -> None:
+    file = tmp_path / "body"
+    file.write_bytes(page(8 * MIB))
+
+    text = nghttp(caller.outbound, host, "/refuse", "-d", str(file))
+
+    assert ":status: 413" in text and "too large" in text
 
 
 @pytest.mark.parametrize("host", HOSTS.values())

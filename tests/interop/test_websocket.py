@@ -35,11 +35,11 @@ def address(server: str, request: pytest.FixtureRequest) -> str:
 def join(address: str, **more: object) -> ClientConnection:
     host, port = address.split(":")
     plain = socket.create_connection((host, int(port)))
-    return connect("ws://chat.shop/room?id=1", sock=plain, proxy=None, max_size=None, **more)
+    return connect("ws://chat.shop/room?id=1", sock=plain, subprotocols=["echo"], proxy=None, max_size=None, **more)
 
 
 def test_the_upgrade_passes_with_its_fields(address: str) -> None:
-    with join(address, subprotocols=["echo"], additional_headers={"x-tenant": "alice"}) as chat:
+    with join(address, additional_headers={"x-tenant": "alice"}) as chat:
         seen = json.loads(chat.recv(timeout=10))
 
         assert chat.subprotocol == "echo"
@@ -72,12 +72,12 @@ def test_both_sides_may_talk_at_once(address: str) -> None:
 
 
 def test_pings_are_answered_and_closing_has_its_code(address: str) -> None:
-    chat = join(address)
-    chat.recv(timeout=10)
+    with join(address) as chat:
+        chat.recv(timeout=10)
 
-    assert chat.ping().wait(10)
-    chat.close(4001, "enough")
+        assert chat.ping().wait(10)
+        chat.close(4001, "enough")
 
-    with pytest.raises(ConnectionClosed):
-        chat.recv(timeout=5)
-    assert (chat.close_code, chat.close_reason) == (4001, "enough")
+        with pytest.raises(ConnectionClosed):
+            chat.recv(timeout=5)
+        assert (chat.close_code, chat.close_reason) == (4001, "enough")

@@ -25,12 +25,19 @@ async function digest(request) {
   return { length, sha256: hash.digest('hex'), trailers: request.trailers };
 }
 
+const connections = new Map();
+
+// Ends the connection a request came on, with no word of farewell.
+function cut(request) {
+  connections.get(request.socket.remotePort).destroy();
+}
+
 const pages = {
   // What arrived.
   async echo(request, response) {
     const { method, url, headers, httpVersion } = request;
     const body = await digest(request);
-    const text = JSON.stringify({ method, url, headers, httpVersion, ...body });
+    const text = JSON.stringify({ lane, method, url, headers, httpVersion, ...body });
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': text.length });
     response.end(text);
   },
@@ -81,12 +88,12 @@ const pages = {
   // Breaks off half way.
   broken(request, response) {
     response.writeHead(200, { 'content-length': 1_000_000 });
-    response.write(PIECE, () => request.socket.destroy());
+    response.write(PIECE, () => cut(request));
   },
   // Breaks off half way in a body only whose end would tell its length.
   'broken-pieces': (request, response) => {
     response.writeHead(200);
-    response.write(PIECE, () => request.socket.destroy());
+    response.write(PIECE, () => cut(request));
   },
   hang() {},
 };
@@ -103,6 +110,11 @@ function serve(request, response) {
 }
 
 const server = protocol === 'h2' ? http2.createServer(serve) : http.createServer(serve);
+server.on('connection', (socket) => {
+  const port = socket.remotePort;
+  connections.set(port, socket);
+  socket.on('close', () => connections.delete(port));
+});
 server.on('checkContinue', (request, response) => {
   if (!request.url.startsWith('/refuse')) response.writeContinue();
   serve(request, response);
