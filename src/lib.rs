@@ -15,12 +15,13 @@
 
 pub mod http;
 
-pub mod tenant;
-pub mod routing;
 pub mod balance;
+pub mod routing;
+pub mod tenant;
 
 pub mod config;
 pub mod net;
+pub mod telemetry;
 
-pub mod model;
 pub mod live;
+pub mod model;

@@ -7,18 +7,32 @@
 //! Floor 1: uses [`model`](crate::model).
 
 mod carriers;
+mod file;
+mod place;
+mod problem;
+mod quarantine;
+mod reading;
+mod render;
+mod restart;
 mod rules;
 mod services;
+mod sidecar;
+mod syntax;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
+pub use file::Parsed;
+pub use problem::{Label, Located, Problem, Report};
+pub use quarantine::{Entry, Quarantined};
+pub use reading::Key;
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
 pub use services::{Balance, Outlier, Retries, RetryOn, Service, Timeouts, UpstreamProtocol};
+pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};
 pub use tenants::{Lane, OnUnhealthy, Tenant};
-pub use workload::{
-    AccessLog, Admin, Claims, Inbound, Limits, Log, LogFormat, Outbound, Runtime, Unknown, Workload,
-};
+pub use workload::{Claims, Inbound, Outbound, Unknown, Workload};
 
 use std::collections::BTreeMap;
 

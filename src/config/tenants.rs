@@ -1,6 +1,10 @@
 //! `[tenants.NAME]` and `[lanes.NAME]`: where tenants go, and what lanes fall back to.
 
+use crate::config::reading::Section;
 use crate::model::LaneName;
+
+/// Lanes a `fallback` list has at most.
+const MOST_FALLBACKS: usize = 8;
 
 /// `[tenants.NAME]`: what is particular to a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,4 +37,48 @@ pub struct Lane {
     pub strict: bool,
     /// What becomes of a request that finds this lane's instances unhealthy.
     pub on_unhealthy: OnUnhealthy,
+}
+
+impl Tenant {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            lane: section.name("lane"),
+            disabled: !section.flag("enabled", true),
+            strict: section.flag("strict", false),
+        }
+    }
+}
+
+impl OnUnhealthy {
+    const WORDS: [(&'static str, Self); 2] = [("fallback", Self::Fallback), ("fail", Self::Fail)];
+}
+
+impl Lane {
+    /// Reads the lane `own`.
+    pub(super) fn read(section: &mut Section<'_>, own: LaneName) -> Self {
+        let mut fallback: Vec<LaneName> = Vec::new();
+        section.list("fallback", ("lanes, at most 8", "[]"), |value| {
+            let lane = value.name()?;
+            if lane == own {
+                return value.refuse("names the lane itself", "remove it");
+            }
+            if fallback.contains(&lane) {
+                return value.refuse(format!("names {lane} twice"), "remove one of the two");
+            }
+            if fallback.len() == MOST_FALLBACKS {
+                return value.refuse("has more than 8 lanes", "remove those that are tried last");
+            }
+            fallback.push(lane);
+            Some(())
+        });
+        Self {
+            fallback,
+            strict: section.flag("strict", false),
+            on_unhealthy: section.choice(
+                "on_unhealthy",
+                &OnUnhealthy::WORDS,
+                OnUnhealthy::Fallback,
+            ),
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Which bytes the name and the value of a header field may have.
 
+use std::ops::BitOr;
+
 /// Bytes of a lower-case field name: the `tchar` of RFC 9110 section 5.6.2 without A to Z.
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
 const NAME: [bool; 256] = {
     let mut allowed = [false; 256];
     let marks = b"!#$%&'*+-.^_`|~";
@@ -34,10 +37,9 @@ pub fn is_name(name: &[u8]) -> bool {
 pub fn is_value(value: &[u8]) -> bool {
     let space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     // Without a way out of the loop it is done sixteen bytes at a time.
-    let odd = value
-        .iter()
-        .fold(false, |odd, byte| odd | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f));
-    !odd && !space(value.first()) && !space(value.last())
+    let odd = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    let any_odd = value.iter().map(odd).fold(false, BitOr::bitor);
+    !any_odd && !space(value.first()) && !space(value.last())
 }
 
 #[cfg(test)]

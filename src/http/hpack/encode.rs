@@ -65,22 +65,22 @@ impl Encoder {
     /// use [`DEFAULT_TABLE_SIZE`] at most.
     pub fn set_max_table_size(&mut self, allowed: u32) {
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-        let last = allowed.min(DEFAULT_TABLE_SIZE);
-        let least = self.resize.map_or(self.table.limit(), |(least, _)| least).min(last);
-        let same = least == last && last == self.table.limit();
-        self.resize = (!same).then_some((least, last));
+        let wanted = allowed.min(DEFAULT_TABLE_SIZE);
+        let now = self.table.limit();
+        let smallest = self.resize.map_or(now, |(smallest, _)| smallest).min(wanted);
+        self.resize = (smallest != wanted || wanted != now).then_some((smallest, wanted));
     }
 
     /// Begins a block at the end of `out`.
     pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Block<'a> {
-        if let Some((least, last)) = self.resize.take() {
+        if let Some((smallest, wanted)) = self.resize.take() {
             // Section 4.2: a table that was smaller in between has lost what did not fit.
-            if least < last {
-                integer(out, RESIZE, least);
-                self.table.resize(least);
+            if smallest < wanted.min(self.table.limit()) {
+                integer(out, RESIZE, smallest);
+                self.table.resize(smallest);
             }
-            integer(out, RESIZE, last);
-            self.table.resize(last);
+            integer(out, RESIZE, wanted);
+            self.table.resize(wanted);
         }
         Block { encoder: self, out }
     }
