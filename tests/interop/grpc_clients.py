@@ -45,7 +45,7 @@ class Outcome:
 class Landed(NamedTuple):
     """Where one of many calls ended: what it carried, its status, and the lane that answered."""
 
-    metadata: tuple[tuple[str, str], ...]
+    metadata: tuple[tuple[str, str | bytes], ...]
     code: grpc.StatusCode
     lane: str
 

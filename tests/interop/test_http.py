@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curl import Answer, curl
-from lab import Lab, Sidecar, free_ports, instance, run, service
+from lab import Lab, Sidecar, Table, free_ports, instance, run, service
 
 PROTOCOLS = ["http/1.1", "h2"]
 #: Where the server's protocol is not the client's, one of the sidecars translates.
@@ -46,8 +46,8 @@ def caller(shared_lab: Lab, servers: Servers) -> Sidecar:
         for (protocol, lane), address in servers.items()])
     inbound = {key: sidecar.inbound for key, sidecar in zip(servers, sidecars, strict=True)}
 
-    def both(addresses: Servers, protocol: str, **settings: str) -> dict[str, object]:
-        return service(instance(addresses[protocol, "baseline"]), instance(addresses[protocol, "alice"], "alice"),
+    def both(addresses: Servers, spoken: str, **settings: str) -> Table:
+        return service(instance(addresses[spoken, "baseline"]), instance(addresses[spoken, "alice"], "alice"),
                        **settings)
 
     return shared_lab.sidecar("caller.shop", services={
@@ -254,8 +254,8 @@ def test_http_1_0_is_answered_and_closed(caller: Sidecar) -> None:
 
 def test_a_slow_reader_does_not_fill_the_sidecar(caller: Sidecar, client: str) -> None:
     def peak() -> int:
-        status = Path(f"/proc/{caller.process.child.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+        lines = Path(f"/proc/{caller.process.child.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) // 1024
 
     before = peak()
 
@@ -282,7 +282,7 @@ def test_each_request_of_a_connection_goes_to_its_own_lane(caller: Sidecar, host
 
 def test_connection_cannot_strip_a_tenant(caller: Sidecar) -> None:
     answer = curl("http/1.1", caller.outbound, "two-h1.shop", "/echo",
-                  options=("-H", "x-tenant: alice", "-H", "Connection: keep-alive, x-tenant, x-mine", "-H", "x-mine: 1"))
+                  options=("-H", "x-tenant: alice", "-H", "x-mine: 1", "-H", "Connection: keep-alive, x-tenant, x-mine"))
 
     assert_good(answer)
     assert answer.head.get("x-lane") == "alice"
@@ -332,7 +332,8 @@ def test_trailers_of_a_request_arrive(caller: Sidecar, tmp_path: Path, host: str
     file = tmp_path / "body"
     file.write_bytes(b"x" * 1000)
 
-    text = nghttp(caller.outbound, host, "/echo", "-d", str(file), "--trailer", "x-digest: abc", "--trailer", "x-two: 2")
+    text = nghttp(caller.outbound, host, "/echo", "-d", str(file),
+                  "--trailer", "x-digest: abc", "--trailer", "x-two: 2")
 
     assert '"trailers":{"x-digest":"abc","x-two":"2"}' in text
     assert '"length":1000' in text

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from grpc_clients import Ask, Grpcio, Target
-from lab import Lab, Sidecar, await_that, get, instance, service
+from lab import Lab, Sidecar, Table, await_that, get, instance, service
 
 
 class Conversation:
@@ -40,9 +40,9 @@ class Conversation:
 def chain(lab: Lab, request: pytest.FixtureRequest) -> tuple[Sidecar, Target]:
     """The sidecar that will be told to stop, and where a gRPC client asks."""
     application = lab.peer("grpc_server.py", "baseline")
-    quick = {"runtime": {"drain_timeout": "15s"}}
-    callee = lab.sidecar("echo.shop", application.address, **quick)
-    caller = lab.sidecar("caller.shop", services={"echo.shop": service(instance(callee.inbound))}, **quick)
+    patient: Table = {"drain_timeout": "15s"}
+    callee = lab.sidecar("echo.shop", application.address, runtime=patient)
+    caller = lab.sidecar("caller.shop", services={"echo.shop": service(instance(callee.inbound))}, runtime=patient)
     return {"caller": caller, "callee": callee}[request.param], Target(caller.outbound, "echo.shop")
 
 

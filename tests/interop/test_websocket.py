@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -32,7 +33,7 @@ def address(server: str, request: pytest.FixtureRequest) -> str:
     return server if request.param == "direct" else request.getfixturevalue("caller").outbound
 
 
-def join(address: str, **more: object) -> ClientConnection:
+def join(address: str, **more: Any) -> ClientConnection:
     host, port = address.split(":")
     plain = socket.create_connection((host, int(port)))
     return connect("ws://chat.shop/room?id=1", sock=plain, subprotocols=["echo"], proxy=None, max_size=None, **more)
@@ -48,11 +49,11 @@ def test_the_upgrade_passes_with_its_fields(address: str) -> None:
 
 
 def test_messages_of_all_sizes_come_back(address: str) -> None:
-    messages = ["", "text ü", b"\x00\xff", os.urandom(70_000), os.urandom(5 << 20)]
+    messages: list[str | bytes] = ["", "text ü", b"\x00\xff", os.urandom(70_000), os.urandom(5 << 20)]
 
     with join(address, compression=None) as chat:
         chat.recv(timeout=10)
-        received = []
+        received: list[str | bytes] = []
         for message in messages:
             chat.send(message)
             received.append(chat.recv(timeout=20))
@@ -60,10 +61,15 @@ def test_messages_of_all_sizes_come_back(address: str) -> None:
     assert received == messages
 
 
+def chat_on(chat: ClientConnection, messages: int) -> None:
+    for at in range(messages):
+        chat.send(str(at))
+
+
 def test_both_sides_may_talk_at_once(address: str) -> None:
     with join(address) as chat:
         chat.recv(timeout=10)
-        talker = threading.Thread(target=lambda: [chat.send(str(at)) for at in range(2000)])
+        talker = threading.Thread(target=lambda: chat_on(chat, 2000))
         talker.start()
         received = [chat.recv(timeout=10) for _ in range(2000)]
         talker.join()
