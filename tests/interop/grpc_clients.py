@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import threading
 from collections import Counter
@@ -153,7 +154,7 @@ class GrpcJs:
     def __init__(self) -> None:
         script = str(HERE / "peers" / "grpc_client.js")
         self.node = subprocess.Popen(["node", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                     env={"NODE_PATH": str(STATE / "node_modules"), "PATH": "/usr/local/bin:/usr/bin:/bin"})
+                                     env=os.environ | {"NODE_PATH": str(STATE / "node_modules")})
 
     def order(self, target: Target, **order: Any) -> Any:
         assert self.node.stdin and self.node.stdout

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,9 @@ BINARY = Path(os.environ.get("DYELANE", ROOT / "target" / "debug" / "dyelane"))
 PATIENCE = 20.0
 
 Table = dict[str, Any]
+
+# Nothing here leaves this machine, whatever proxy it uses for the rest.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
 
 
 def free_ports(count: int) -> list[int]:
@@ -251,6 +255,7 @@ def service(*instances: Table, **settings: Any) -> Table:
     return {"instances": list(instances)} | settings
 
 
-def run(*command: str, stdin: bytes = b"", patience: float = 60.0) -> subprocess.CompletedProcess[bytes]:
+def run(*command: str, stdin: bytes = b"",
+        patience: float = 60.0) -> subprocess.CompletedProcess[bytes]:
     """Runs a client to its end."""
     return subprocess.run(command, input=stdin, capture_output=True, timeout=patience, check=False)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from lab import Lab, Sidecar, instance, service
 
@@ -36,7 +37,7 @@ def address(server: str, request: pytest.FixtureRequest) -> str:
 def join(address: str, **more: Any) -> ClientConnection:
     host, port = address.split(":")
     plain = socket.create_connection((host, int(port)))
-    return connect("ws://chat.shop/room?id=1", sock=plain, subprotocols=["echo"], proxy=None, max_size=None, **more)
+    return connect("ws://chat.shop/room?id=1", sock=plain, subprotocols=[Subprotocol("echo")], proxy=None, max_size=None, **more)
 
 
 def test_the_upgrade_passes_with_its_fields(address: str) -> None:
