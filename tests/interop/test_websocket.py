@@ -37,7 +37,8 @@ def address(server: str, request: pytest.FixtureRequest) -> str:
 def join(address: str, **more: Any) -> ClientConnection:
     host, port = address.split(":")
     plain = socket.create_connection((host, int(port)))
-    return connect("ws://chat.shop/room?id=1", sock=plain, subprotocols=[Subprotocol("echo")], proxy=None, max_size=None, **more)
+    return connect("ws://chat.shop/room?id=1", sock=plain, subprotocols=[Subprotocol("echo")], proxy=None,
+                   max_size=None, **more)
 
 
 def test_the_upgrade_passes_with_its_fields(address: str) -> None:
