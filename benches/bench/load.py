@@ -68,22 +68,34 @@ class Failed(Exception):
     """A run that cannot be counted, and what h2load said."""
 
 
+def command(column: Column, url: str, requests: int, tenant: str = "alice") -> list:
+    """The h2load of a column; it gives up on a connection that is silent for 20 seconds."""
+    words = ["h2load", f"-c{column.clients}", f"-m{column.streams}", "-N20", *column.options]
+    if column.rate:
+        words.append(f"--rps={column.rate // column.clients}")
+    for name, value in headers(tenant).items():
+        words += ["-H", f"{name}: {value}"]
+    return [*words, f"-n{requests}", url] if requests else [*words, url]
+
+
+def headers(tenant: str) -> dict:
+    """What is sent for a tenant."""
+    return {**HEADERS, "baggage": HEADERS["baggage"].replace("alice", tenant)}
+
+
 def run(column: Column, port: int, core: int, *, requests: int = 0, seconds: float = 0) -> Outcome:
     """Runs one column against a port until `requests` are answered or `seconds` have passed."""
+    requests = requests or int(column.rate * seconds)
+    words = command(column, f"http://127.0.0.1:{port}{column.path}", requests)
     with tempfile.TemporaryDirectory() as scratch:
-        command = ["h2load", f"-c{column.clients}", f"-m{column.streams}", *column.options]
         if column.post:
             body = Path(scratch) / "body"
             body.write_bytes(b"a" * 1024)
-            command += ["-d", body]
-        if column.rate:
-            command.append(f"--rps={column.rate // column.clients}")
-            requests = requests or int(column.rate * seconds)
-        command += [f"-n{requests}"] if requests else [f"-D{seconds:g}"]
-        for name, value in HEADERS.items():
-            command += ["-H", f"{name}: {value}"]
+            words[1:1] = ["-d", body]
+        if not requests:
+            words.insert(1, f"-D{seconds:g}")
         output = Path(scratch) / "output"
-        process = machine.start([*command, f"http://127.0.0.1:{port}{column.path}"], core, output)
+        process = machine.start(words, core, output)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         outcome = parse(output.read_text(errors="replace"))
@@ -115,7 +127,7 @@ def in_seconds(number: str, unit: str) -> float:
 
 def fetch(port: int, path: str, tenant: str) -> str:
     """The body of one answer, asked for with a tenant in the baggage (by nghttp)."""
-    command = ["nghttp", "--no-dep", f"http://127.0.0.1:{port}{path}"]
-    for name, value in HEADERS.items():
-        command += ["-H", f"{name}: {value.replace('tenant=alice', f'tenant={tenant}')}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
+    words = ["nghttp", "--no-dep", f"http://127.0.0.1:{port}{path}"]
+    for name, value in headers(tenant).items():
+        words += ["-H", f"{name}: {value}"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=20).stdout.strip()

@@ -60,9 +60,11 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def process_seconds(pid: int) -> float:
-    """User and system time of all threads of a process, those that ended included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK
+    """User and system time of all living threads of a process, exact to the nanosecond."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 def busy_seconds(cores: set) -> float:
