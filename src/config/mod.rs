@@ -14,12 +14,10 @@ mod workload;
 
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
-pub use services::{
-    Balance, Outlier, Retries, RetryOn, Service, Timeouts, UpstreamProtocol,
-};
+pub use services::{Balance, Outlier, Retries, RetryOn, Service, Timeouts, UpstreamProtocol};
 pub use tenants::{Lane, OnUnhealthy, Tenant};
 pub use workload::{
-    Admin, AccessLog, Claims, Inbound, Limits, Log, LogFormat, Outbound, Runtime, Unknown, Workload,
+    AccessLog, Admin, Claims, Inbound, Limits, Log, LogFormat, Outbound, Runtime, Unknown, Workload,
 };
 
 use std::collections::BTreeMap;

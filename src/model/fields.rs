@@ -99,6 +99,27 @@ impl Fields {
         self.places = places;
     }
 
+    /// Shows `edit` every field, as name and value, and does with it what it says; the fields keep
+    /// their order, and a field that gets another value keeps its mark.
+    pub fn edit(&mut self, mut edit: impl FnMut(&[u8], &[u8]) -> Edit) {
+        let mut places = std::mem::take(&mut self.places);
+        places.retain_mut(|place| {
+            let (name, value) = self.parts(place);
+            let new = match edit(name, value) {
+                Edit::Keep => return true,
+                Edit::Remove => return false,
+                Edit::Replace(new) => new,
+            };
+            let name = name.to_vec();
+            self.push_parts(&name, &new, place.sensitive);
+            if let Some(new) = self.places.pop() {
+                *place = new;
+            }
+            true
+        });
+        self.places = places;
+    }
+
     /// Makes `value` the one value of that name: in the place of the first field of that name, or
     /// at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
@@ -141,6 +162,17 @@ impl Fields {
     pub fn list_size(&self) -> usize {
         self.places.iter().map(|it| it.name as usize + it.value as usize + 32).sum()
     }
+}
+
+/// What [`Fields::edit`] does with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// It stays as it is.
+    Keep,
+    /// It gets this value.
+    Replace(Vec<u8>),
+    /// It goes.
+    Remove,
 }
 
 /// The fields of a list in order, as name and value.
@@ -224,6 +256,22 @@ mod tests {
         let expected: [(&[u8], &[u8]); 4] =
             [(b"x", b"0"), (b"a", b"new"), (b"b", b"2"), (b"c", b"end")];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn an_edit_touches_only_the_fields_it_names() {
+        let mut fields = list(&[("a", "1"), ("b", "2")]);
+        fields.push_sensitive(b"c", b"3");
+
+        fields.edit(|name, _| match name {
+            b"a" => Edit::Remove,
+            b"c" => Edit::Replace(b"new".to_vec()),
+            _ => Edit::Keep,
+        });
+
+        let mut expected = list(&[("b", "2")]);
+        expected.push_sensitive(b"c", b"new");
+        assert_eq!(fields, expected);
     }
 
     #[test]

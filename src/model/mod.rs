@@ -10,7 +10,7 @@ mod instance;
 mod name;
 
 pub use catalog::{Catalog, Services};
-pub use fields::{Fields, Iter as FieldsIter};
+pub use fields::{Edit, Fields, Iter as FieldsIter};
 pub use head::{RequestHead, ResponseHead, Scheme};
 pub use instance::{Instance, Status};
 pub use name::{InvalidName, LaneName, ServiceName, TenantId};

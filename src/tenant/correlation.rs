@@ -1,0 +1,171 @@
+//! Joins outbound requests to inbound ones by the identifiers that both carry.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use crate::config::Correlation as Settings;
+use crate::config::CorrelationId;
+use crate::model::{Fields, TenantId};
+use crate::tenant::identifier::Form;
+use crate::tenant::table::{Id, Owner, Table};
+
+/// Fields that are looked at; more are not.
+const FIELDS: usize = 16;
+/// Longest value of an opaque identifier, in bytes; a longer one is none.
+const OPAQUE_BYTES: usize = 256;
+
+/// Remembers which tenant an identifier came in with, and nothing else.
+///
+/// Shared by all workers; a look-up holds one of several locks for some ten nanoseconds.
+#[derive(Debug)]
+pub struct Correlation {
+    watched: ArrayVec<Watch, FIELDS>,
+    table: Table,
+    /// Opaque values are kept as 128 bits of a hash whose keys nobody outside knows: two of them
+    /// are taken for one another with a chance of 2⁻¹²⁸.
+    opaque: (RandomState, RandomState),
+}
+
+/// A field that may carry an identifier.
+#[derive(Debug)]
+struct Watch {
+    name: Box<[u8]>,
+    form: Form,
+    /// Which of the configured identifiers it is.
+    kind: u8,
+}
+
+/// The identifiers of a request by rank of the field, in that order; none where a field has none.
+type Ids = ArrayVec<(usize, Option<Id>), FIELDS>;
+
+/// What [`Correlation::remember`] did; all to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remembered {
+    /// Identifiers the request has.
+    pub ids: usize,
+    /// Those of them that were known with another tenant, and are from now on no guide.
+    pub poisoned: usize,
+    /// Identifiers that were forgotten before `max_age`, for want of room.
+    pub forgotten: usize,
+}
+
+/// What [`Correlation::recall`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recall {
+    /// The tenant that the request's identifier came in with.
+    Tenant(TenantId),
+    /// The request has an identifier, and none that came in with a tenant.
+    Unknown,
+    /// The request has no identifier.
+    NoId,
+    /// The request's identifier came in with more than one tenant.
+    Poisoned,
+}
+
+impl Correlation {
+    /// Prepares an empty table.
+    ///
+    /// The first 16 fields are looked at; B3 is two, each other identifier is one.
+    pub fn new(settings: &Settings) -> Self {
+        let mut watched = ArrayVec::new();
+        for (kind, id) in (0..).zip(&settings.ids) {
+            let forms: &[Form] = match id {
+                CorrelationId::Traceparent => &[Form::Traceparent],
+                CorrelationId::B3 => &[Form::B3, Form::B3TraceId],
+                CorrelationId::Datadog => &[Form::Datadog],
+                CorrelationId::Header(_) => &[Form::Opaque],
+            };
+            for form in forms {
+                let name = match id {
+                    CorrelationId::Header(name) => name.as_bytes(),
+                    _ => form.name(),
+                };
+                let watch = Watch { name: name.into(), form: *form, kind };
+                if watched.try_push(watch).is_err() {
+                    break;
+                }
+            }
+        }
+        Self {
+            watched,
+            table: Table::new(settings.capacity.try_into().unwrap_or(usize::MAX), settings.max_age),
+            opaque: (RandomState::new(), RandomState::new()),
+        }
+    }
+
+    /// Remembers that the request's identifiers came in with `tenant`, at `now` since the one moment
+    /// that all calls count from.
+    ///
+    /// An identifier that is known with another tenant is no guide until it was not seen for
+    /// `max_age`. A request of no tenant is none to remember: it says nothing of its identifiers.
+    pub fn remember(&self, fields: &Fields, tenant: TenantId, now: Duration) -> Remembered {
+        let mut done = Remembered::default();
+        for id in self.ids(fields).iter().filter_map(|(_, id)| *id) {
+            let seen = self.table.see(id, tenant, now);
+            done.ids += 1;
+            done.poisoned += usize::from(seen.poisoned);
+            done.forgotten += seen.forgotten;
+        }
+        done
+    }
+
+    /// Recalls the tenant of a request that names none itself.
+    ///
+    /// The identifiers are asked in the order they are configured; the first that is known decides,
+    /// be it that it is no guide. Being recalled keeps nothing alive: an identifier that an
+    /// application never changes would stay with one tenant for good.
+    pub fn recall(&self, fields: &Fields, now: Duration) -> Recall {
+        let ids = self.ids(fields);
+        let mut ids = ids.iter().filter_map(|(_, id)| *id).peekable();
+        if ids.peek().is_none() {
+            return Recall::NoId;
+        }
+        match ids.find_map(|id| self.table.get(id, now)) {
+            Some(Owner::One(tenant)) => Recall::Tenant(tenant),
+            Some(Owner::Several) => Recall::Poisoned,
+            None => Recall::Unknown,
+        }
+    }
+
+    /// Returns how many identifiers the table holds, the outdated included.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns whether the table holds no identifier.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Finds the identifiers of a request in one pass.
+    ///
+    /// An identifier is one field: where one of that name is repeated, there is none.
+    fn ids(&self, fields: &Fields) -> Ids {
+        let mut ids = Ids::new();
+        for (name, value) in fields {
+            let watched = self.watched.iter().enumerate();
+            for (rank, watch) in watched.filter(|(_, watch)| *watch.name == *name) {
+                let place = ids.partition_point(|(other, _)| *other < rank);
+                match ids.get_mut(place) {
+                    Some((other, id)) if *other == rank => *id = None,
+                    // There is a place for every rank, so this cannot fail.
+                    _ => drop(ids.try_insert(place, (rank, self.id(watch, value)))),
+                }
+            }
+        }
+        ids
+    }
+
+    fn id(&self, watch: &Watch, value: &[u8]) -> Option<Id> {
+        let number = match watch.form {
+            Form::Opaque if (1..=OPAQUE_BYTES).contains(&value.len()) => {
+                let (high, low) = &self.opaque;
+                u128::from(high.hash_one(value)) << 64 | u128::from(low.hash_one(value))
+            }
+            form => form.trace_id(value)?.number(),
+        };
+        Some(Id { kind: watch.kind, number })
+    }
+}
