@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod harness;
+mod lanes;
+mod tenancy;
