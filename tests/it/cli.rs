@@ -293,21 +293,20 @@ fn a_sidecar_that_is_not_there_is_named() {
 }
 
 /// What the program says while a sidecar runs in this process.
-async fn asked_beside(sidecar: &Sidecar, arguments: &[&str]) -> Said {
+fn asked_beside(sidecar: &Sidecar, arguments: &[&str]) -> Said {
     let admin = sidecar.admin().unwrap().to_string();
     let arguments = [arguments, &["--admin", &admin]].concat();
-    let output = command(&root(), &arguments).output();
-    tokio::task::block_in_place(|| output).unwrap().into()
+    dyelane(&arguments)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_running_sidecar_explains_by_what_it_knows() {
     let files = Files::with(LADDERS);
     let sidecar = Sidecar::start(&files.path()).await.unwrap();
 
-    let good = asked_beside(&sidecar, &["explain", "user.shop", "-t", "alice"]).await;
-    let strict = asked_beside(&sidecar, &["explain", "user.shop", "-t", "carol"]).await;
-    let unknown = asked_beside(&sidecar, &["explain", "user.shp"]).await;
+    let good = asked_beside(&sidecar, &["explain", "user.shop", "-t", "alice"]);
+    let strict = asked_beside(&sidecar, &["explain", "user.shop", "-t", "carol"]);
+    let unknown = asked_beside(&sidecar, &["explain", "user.shp"]);
 
     assert_eq!((good.code, &*good.err), (Some(0), ""));
     assert!(good.out.contains("by generation 1"), "{}", good.out);
@@ -319,19 +318,19 @@ async fn a_running_sidecar_explains_by_what_it_knows() {
     assert!(unknown.err.contains("there is \"user.shop\""), "{}", unknown.err);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn status_is_well_until_the_file_is_not() {
     let files = Files::with(LADDERS);
     let sidecar = Sidecar::start(&files.path()).await.unwrap();
 
-    let well = asked_beside(&sidecar, &["status"]).await;
+    let well = asked_beside(&sidecar, &["status"]);
     std::fs::write(files.path(), LADDERS.replace("strict", "strikt")).unwrap();
     sidecar.reload().await.unwrap();
-    let quarantined = asked_beside(&sidecar, &["status"]).await;
+    let quarantined = asked_beside(&sidecar, &["status"]);
     std::fs::write(files.path(), LADDERS.replace("listen", "lisen")).unwrap();
     sidecar.reload().await.unwrap_err();
-    let refused = asked_beside(&sidecar, &["status"]).await;
-    let json = asked_beside(&sidecar, &["status", "-o", "json"]).await;
+    let refused = asked_beside(&sidecar, &["status"]);
+    let json = asked_beside(&sidecar, &["status", "-o", "json"]);
 
     assert_eq!((well.code, &*well.err), (Some(0), ""), "{}", well.out);
     assert!(well.out.contains("ready            yes\n"), "{}", well.out);
