@@ -6,4 +6,6 @@ mod architecture;
 mod cli;
 mod harness;
 mod lanes;
+mod retries;
 mod tenancy;
+mod timeouts;
