@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod balance;
 mod cli;
 mod harness;
 mod lanes;
