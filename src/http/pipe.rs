@@ -159,11 +159,10 @@ impl Pipe {
         state.credit = Some(credit);
     }
 
-    /// The connection the bytes come in on is done with this body: it asks for no more credit.
+    /// The connection the bytes come in on is done with this body. What waits to be taken still
+    /// counts against its account until then.
     pub(super) fn writer_left(&self) {
-        let mut state = self.state.borrow_mut();
-        state.writer = Listener::Nobody;
-        state.credit = None;
+        self.state.borrow_mut().writer = Listener::Nobody;
     }
 
     /// Waits until the pipe has room, or its reader wants no more.
@@ -311,6 +310,15 @@ impl Pipe {
             state.chunks.push_front(chunk);
         }
         true
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Nobody will take what still waits: its account is settled here.
+        if let Some(credit) = &self.credit {
+            credit.add(self.buffered.saturating_sub(self.retaken));
+        }
     }
 }
 
