@@ -83,7 +83,7 @@ pub fn decide(
     let mut below = Reason::Absent;
     for (lane, reason) in ladder.lanes() {
         let name = ladders.name(lane);
-        match table.foothold(service, lane) {
+        match table.foothold(start, lane) {
             None => trail.tried(name, Outcome::Absent),
             Some(it) if it.is_up && available(it.rung) => {
                 trail.tried(name, Outcome::Taken);
