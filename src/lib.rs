@@ -13,14 +13,17 @@
 //!  0  model   live                 name it
 //! ```
 
+pub mod proxy;
+
 pub mod http;
 
-pub mod tenant;
-pub mod routing;
 pub mod balance;
+pub mod routing;
+pub mod tenant;
 
 pub mod config;
 pub mod net;
+pub mod telemetry;
 
-pub mod model;
 pub mod live;
+pub mod model;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::reading::{DAY, MINUTE, SECOND, Section, Value};
+use crate::config::written;
 
 /// Identifiers a request's calls are joined by, at most.
 const MOST_IDS: usize = 16;
@@ -10,7 +13,8 @@ const MOST_IDS: usize = 16;
 const MOST_CARRIERS: usize = 16;
 
 /// Where a tenant's name is written in a request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Carrier {
     /// A field of that name, in lower case; its value is the name.
     Header(String),
@@ -21,7 +25,8 @@ pub enum Carrier {
 }
 
 /// What becomes of a request whose carriers disagree, or of which one is malformed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     /// 400, reason `claim`.
     #[default]
@@ -33,7 +38,7 @@ pub enum OnConflict {
 }
 
 /// `[tenant]`: where a request's tenant is read and written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TenantSection {
     /// The dedicated header in lower case; `x-tenant` unless told.
     pub header: String,
@@ -68,13 +73,14 @@ pub enum CorrelationId {
 }
 
 /// `[tenant.correlation]`: how outbound requests are joined to inbound ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Correlation {
     /// The identifiers that are remembered; none turns it off.
     pub ids: Vec<CorrelationId>,
     /// Identifiers remembered at a time: 1 to 10,000,000.
     pub capacity: u32,
     /// How long one is remembered after it was last seen: 1 s to 24 h.
+    #[serde(serialize_with = "written::period")]
     pub max_age: Duration,
 }
 

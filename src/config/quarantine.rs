@@ -17,8 +17,8 @@ pub enum Entry {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tenant(name) => write!(f, "tenant {name}"),
-            Self::Lane(name) => write!(f, "lane {name}"),
+            Self::Tenant(name) => write!(f, "tenant {}", name.escape_debug()),
+            Self::Lane(name) => write!(f, "lane {}", name.escape_debug()),
         }
     }
 }

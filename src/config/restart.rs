@@ -3,9 +3,8 @@
 use crate::config::Config;
 
 impl Config {
-    /// Returns the keys that differ between `old` and `new` and take effect at a restart only:
-    /// listeners, which are bound before privileges and ports are lost; worker threads; the
-    /// format of the log; and what a listener was opened with.
+    /// Returns the keys that differ between `old` and `new` and take effect only at a restart: what
+    /// is bound or built once, before the first request.
     ///
     /// Everything else is taken over by a reload; `[limits]` then holds for new connections.
     pub fn needs_restart(old: &Self, new: &Self) -> Vec<String> {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::config::reading::{Section, Value, field_name, is_token};
 use crate::model::TenantId;
 
@@ -9,7 +11,8 @@ use crate::model::TenantId;
 const STEPS: f64 = 10_000.0;
 
 /// How a text is matched. Exactly one of the keys is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StringMatch {
     /// `exact = "…"`, or the plain string.
     Exact(String),
@@ -24,7 +27,7 @@ pub enum StringMatch {
 }
 
 /// Which requests a rule is for: all that is written must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RuleMatch {
     /// Hosts, without port, without regard to case; `*.example.com` matches one label or more.
     /// Empty: any.
@@ -43,12 +46,13 @@ pub struct RuleMatch {
 }
 
 /// The share of matching requests a rule takes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Percentage {
     /// 0.0 to 100.0, in steps of a ten-thousandth.
     pub percent: f64,
     /// What is hashed, so that the same caller always falls on the same side: a field by name in
     /// lower case. A request without it is not taken.
+    #[serde(rename = "by")]
     pub key: PercentageKey,
 }
 
@@ -64,20 +68,22 @@ pub enum PercentageKey {
 }
 
 /// What a rule does to the requests it matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleSet {
     /// The tenant they get.
     pub tenant: TenantId,
     /// Whether they get it even if they have one. Off unless told.
+    #[serde(rename = "override")]
     pub overrides: bool,
 }
 
 /// `[[rule]]`: which requests get which tenant at the edge.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rule {
     /// What the rule is called in decisions and logs.
     pub name: String,
     /// Which requests it is for.
+    #[serde(rename = "match")]
     pub matches: RuleMatch,
     /// The share of them it takes; none: all.
     pub percentage: Option<Percentage>,
@@ -157,6 +163,12 @@ impl StringMatch {
             }
             Some(text)
         };
+        let present = |value: Value<'_>| {
+            if value.flag()? {
+                return Some(Self::Present);
+            }
+            value.refuse("matches only what is there", "write `present = true`")
+        };
         value.one_of(
             expected,
             &[
@@ -164,10 +176,7 @@ impl StringMatch {
                 ("prefix", &|it| part(it).map(Self::Prefix)),
                 ("suffix", &|it| part(it).map(Self::Suffix)),
                 ("contains", &|it| part(it).map(Self::Contains)),
-                ("present", &|it| match it.flag()? {
-                    true => Some(Self::Present),
-                    false => it.refuse("matches what is there only", "write `present = true`"),
-                }),
+                ("present", &present),
             ],
         )
     }

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::reading::{DAY, GIBIBYTE, HOUR, KIBIBYTE, MEBIBYTE, MINUTE, SECOND, Section};
+use crate::config::written;
 
 /// `[limits]`: bounds on what one peer can make us hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Connections one listener of one worker holds at a time; more wait in the kernel's queue. 1
     /// to 1,000,000.
@@ -31,37 +33,45 @@ pub struct Limits {
     pub resets: u32,
     /// How long we wait for the first bytes that tell the protocol of a connection, and for an
     /// HTTP/2 client's first frame: 10 ms to 1 min.
+    #[serde(serialize_with = "written::period")]
     pub detect_timeout: Duration,
     /// How long a peer may take from the first byte of a request's head to the last: 100 ms to 10 min.
+    #[serde(serialize_with = "written::period")]
     pub header_timeout: Duration,
     /// How long a connection on which nothing is under way is kept: 1 s to 24 h.
+    #[serde(serialize_with = "written::period")]
     pub connection_idle: Duration,
     /// How long a stream may go without moving a byte while its other side waits: 1 s to 24 h.
+    #[serde(serialize_with = "written::period")]
     pub stall_timeout: Duration,
 }
 
 /// `[runtime]`: threads, reloading, draining.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Runtime {
     /// Worker threads: 1 to 256. None: one for each CPU we may use, at most 4.
     pub workers: Option<u16>,
     /// How often the file is looked at: 100 ms to 1 h.
+    #[serde(serialize_with = "written::period")]
     pub poll: Duration,
     /// How long streams under way may take to end after SIGTERM, in all: up to 1 h.
+    #[serde(serialize_with = "written::period")]
     pub drain_timeout: Duration,
     /// How long we keep taking requests after SIGTERM, unready, while callers learn of it: up to 10 min.
+    #[serde(serialize_with = "written::period")]
     pub drain_delay: Duration,
 }
 
 /// `[admin]`: the operator's own listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Admin {
     /// Where it listens; none: nowhere. Loopback unless told.
     pub listen: Option<SocketAddr>,
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people.
     #[default]
@@ -71,7 +81,7 @@ pub enum LogFormat {
 }
 
 /// `[log]`: what is written, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Log {
     /// What is worth a line, in the syntax of `tracing`'s `EnvFilter`; `info` unless told.
     pub level: String,
@@ -82,7 +92,7 @@ pub struct Log {
 }
 
 /// `[log.access]`: one JSON line for each request that ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AccessLog {
     /// Whether it is written at all, to standard output. Off unless told.
     pub enabled: bool,
@@ -179,16 +189,7 @@ impl Default for Admin {
 
 impl Admin {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let default = Self::default().listen;
-        let kind = ("an address or \"off\"", "\"127.0.0.1:15000\"");
-        let read =
-            section.value("listen", kind, |value| value.unless("off", |it| it.listen_address()));
-        let listen = read.unwrap_or(default);
-        if let Some(address) = listen {
-            let place = section.place("listen");
-            section.document().claim_listener(address, "admin.listen", place);
-        }
-        Self { listen }
+        Self { listen: section.listen_or_off("listen", Self::default().listen) }
     }
 }
 

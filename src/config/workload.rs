@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::config::UpstreamProtocol;
 use crate::config::reading::{Section, Value};
 use crate::model::{Instance, LaneName, ServiceName};
 
 /// `[workload]`: who we sit beside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Workload {
     /// The service our application is a copy of.
     pub service: ServiceName,
@@ -34,7 +36,8 @@ pub struct Workload {
 }
 
 /// What becomes of a tenant named by an incoming request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Claims {
     /// It is believed: callers are our own sidecars.
     #[default]
@@ -44,7 +47,7 @@ pub enum Claims {
 }
 
 /// `[inbound]`: what comes to our application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inbound {
     /// Where requests come in; every worker listens on each.
     pub listen: Vec<SocketAddr>,
@@ -60,7 +63,8 @@ pub struct Inbound {
 }
 
 /// What becomes of a request to a host that no service has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unknown {
     /// It goes to its original destination, if the connection was redirected; else 404.
     #[default]
@@ -70,7 +74,7 @@ pub enum Unknown {
 }
 
 /// `[outbound]`: what our application sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outbound {
     /// Where our application's requests come in; every worker listens on each.
     pub listen: Vec<SocketAddr>,
@@ -89,10 +93,15 @@ const SERVER_FIRST: [u16; 7] = [25, 3306, 5432, 6379, 9042, 11211, 27017];
 impl Workload {
     /// Reads `[workload]`; none if it does not name its service.
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let document = section.document();
         let kind = ("a name", "`service = \"order.shop\"`");
         let service = section.required("service", kind, |it| it.name());
         let address = ("an address", "where the caller meant to go");
-        let address = section.value("address", address, |it| it.target_address());
+        let address = section.value("address", address, |value| {
+            let address = value.target_address()?;
+            document.claim_target(address, "workload.address", value.place());
+            Some(address)
+        });
         let protocol =
             section.choice("protocol", &UpstreamProtocol::WORDS, UpstreamProtocol::default());
         let lane = section.name("lane");

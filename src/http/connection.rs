@@ -107,6 +107,19 @@ pub enum Ended {
     Io(std::io::ErrorKind),
 }
 
+impl Ended {
+    /// Returns the end in one word, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::TimedOut(_) => "timeout",
+            Self::Fault(code, _) => code.name(),
+            Self::Io(_) => "io",
+        }
+    }
+}
+
 /// What the peer's settings say.
 pub(super) struct Peer {
     pub(super) initial_window: u32,

@@ -35,6 +35,9 @@ pub enum Version {
 pub struct Incoming {
     /// What it says; well-formed.
     pub head: RequestHead,
+    /// Fields that the caller's `connection` says are between neighbours only (RFC 9110 section
+    /// 7.6.1); they are still in the head.
+    pub nominated: Vec<String>,
     /// Its body, as it comes.
     pub body: Rc<Pipe>,
     /// Where its answer goes.

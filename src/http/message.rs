@@ -25,7 +25,7 @@ pub struct HeadLimits {
 
 /// Why a head is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum HeadError {
+pub(super) enum HeadError {
     /// It breaks this rule.
     #[error("malformed message: {0}")]
     Malformed(&'static str),
@@ -36,11 +36,11 @@ pub enum HeadError {
 
 /// A well-formed head, with the length its body claims to have.
 #[derive(Debug, Clone)]
-pub struct Checked<H> {
+pub(super) struct Checked<H> {
     /// The head.
-    pub head: H,
+    pub(super) head: H,
     /// The value of its `content-length`.
-    pub content_length: Option<u64>,
+    pub(super) content_length: Option<u64>,
 }
 
 /// Gathers the fields of one message as they are read, and judges them.

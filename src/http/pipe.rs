@@ -236,11 +236,6 @@ impl Pipe {
         self.state.borrow().buffered
     }
 
-    /// Returns whether there is something to take: bytes or the end.
-    pub(super) fn is_readable(&self) -> bool {
-        let state = self.state.borrow();
-        !state.chunks.is_empty() || state.end.is_some()
-    }
 
     /// Says which stream to tell when there is something to take.
     pub(super) fn read_by(&self, ready: &Rc<Ready>, stream: u32) {
@@ -268,14 +263,20 @@ impl Pipe {
         self.state.borrow().closed
     }
 
-    /// Returns how the body ended, if it did.
-    pub fn ended(&self) -> Option<End> {
-        self.state.borrow().end.clone()
+    /// Looks at how the body ended, if it did.
+    pub fn with_end<T>(&self, look: impl FnOnce(Option<&End>) -> T) -> T {
+        look(self.state.borrow().end.as_ref())
     }
 
     /// Returns all bytes that were ever written.
     pub fn total(&self) -> u64 {
         self.state.borrow().total
+    }
+
+    /// Returns a number that changes whenever bytes come in or go out.
+    pub fn moved(&self) -> u64 {
+        let state = self.state.borrow();
+        2 * state.total - state.buffered as u64 + state.retaken as u64
     }
 
     // Reading again.
@@ -289,6 +290,12 @@ impl Pipe {
     /// Forgets what was kept: the body will not be read again.
     pub fn forget(&self) {
         self.state.borrow_mut().kept = None;
+    }
+
+    /// Returns whether all that was taken can be brought back.
+    pub fn can_rewind(&self) -> bool {
+        let state = self.state.borrow();
+        state.kept.is_some() || state.total == state.buffered as u64
     }
 
     /// Puts what was taken back in front. Returns whether that could be done.

@@ -26,10 +26,6 @@ impl Ready {
         self.streams.borrow_mut().pop_front()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.streams.borrow().len()
-    }
-
     /// Wakes the driver, if it is not awake.
     pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {

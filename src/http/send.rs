@@ -295,9 +295,8 @@ where
 
     /// Tells the pool how much the connection carries, so that it can choose among several.
     pub(super) fn note_load(&self) {
-        match &self.role {
-            Role::Client(shared) => shared.note_load(self.streams.len(), self.is_blocked()),
-            Role::Server { shared, .. } => shared.streams.set(self.streams.len()),
+        if let Role::Client(shared) = &self.role {
+            shared.note_load(self.streams.len(), self.is_blocked());
         }
     }
 

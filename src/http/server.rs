@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::http::connection::{Connection, Ended, Options, Role};
 use crate::http::exchange::Incoming;
 use crate::http::frame::{self, DEFAULT_WINDOW, write};
+use crate::http::http1::Http1Shared;
 use crate::http::ready::Ready;
 
 /// What a serving connection and its handle have in common.
@@ -18,28 +19,34 @@ pub(super) struct ServerShared {
     pub(super) greeted: Cell<bool>,
     /// The holder of the handle wants the connection to end.
     pub(super) draining: Cell<bool>,
-    /// Requests under way.
-    pub(super) streams: Cell<usize>,
     ready: Rc<Ready>,
 }
 
 /// A hold on a serving connection.
 #[derive(Clone)]
-pub struct Server {
-    shared: Rc<ServerShared>,
+pub struct Server(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Http2(Rc<ServerShared>),
+    Http1(Rc<Http1Shared>),
 }
 
 impl Server {
+    pub(super) fn of_http1(shared: Rc<Http1Shared>) -> Self {
+        Self(Kind::Http1(shared))
+    }
+
     /// Ends the connection in peace: callers are told to begin nothing more on it, requests under
     /// way are finished, and with the last of them it closes (RFC 9113 section 6.8).
     pub fn drain(&self) {
-        self.shared.draining.set(true);
-        self.shared.ready.wake();
-    }
-
-    /// Returns how many requests are under way.
-    pub fn streams(&self) -> usize {
-        self.shared.streams.get()
+        match &self.0 {
+            Kind::Http1(shared) => shared.drain(),
+            Kind::Http2(shared) => {
+                shared.draining.set(true);
+                shared.ready.wake();
+            }
+        }
     }
 }
 
@@ -62,7 +69,7 @@ where
         ..frame::Settings::default()
     };
     greet(&mut connection.output, &settings, options);
-    (Server { shared }, connection)
+    (Server(Kind::Http2(shared)), connection)
 }
 
 /// Writes our first frames: settings, and the connection's window.

@@ -64,6 +64,10 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use nix::sched::CloneFlags;
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -112,5 +116,65 @@ mod tests {
             redirected(address("[::1]:1"), address("[fd00::7]:1")),
             Some(address("[fd00::7]:1"))
         );
+    }
+
+    /// Runs `body` on a thread with a network of its own, in which connections to port 80 are
+    /// redirected to port 15001. Does nothing where that is not allowed, unless `REQUIRE_NETNS`
+    /// says that it must be.
+    fn redirecting(body: impl AsyncFnOnce() + Send + 'static) {
+        let run = |command: &str| {
+            let mut words = command.split(' ');
+            let done = Command::new(words.next().unwrap()).args(words).output();
+            done.is_ok_and(|it| it.status.success())
+        };
+        let rule = "-w -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
+        let thread = std::thread::spawn(move || {
+            let ready = nix::sched::unshare(CloneFlags::CLONE_NEWNET).is_ok()
+                && run("ip link set lo up")
+                && run("ip address add 10.1.2.3/32 dev lo")
+                && run("ip address add fd00::7/128 dev lo nodad")
+                && run(&format!("iptables {rule}"))
+                && run(&format!("ip6tables {rule}"));
+            if ready {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(body());
+            } else {
+                let required = std::env::var_os("REQUIRE_NETNS").is_some();
+                assert!(!required, "cannot set up a network of our own");
+            }
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_redirected_connection_knows_its_original_destination() {
+        redirecting(async || {
+            for (ours, theirs) in
+                [("127.0.0.1:15001", "10.1.2.3:80"), ("[::1]:15001", "[fd00::7]:80")]
+            {
+                let listener = listen(address(ours), true).unwrap();
+                let client = TcpStream::connect(address(theirs)).await.unwrap();
+                let (accepted, _) = listener.accept().await.unwrap();
+
+                assert_eq!(original_destination(&accepted), Some(address(theirs)));
+                drop(client);
+            }
+        });
+    }
+
+    #[test]
+    fn a_redirected_ipv4_connection_to_an_ipv6_socket_knows_it_too() {
+        redirecting(async || {
+            let socket = Socket::new(Domain::IPV6, Type::STREAM.nonblocking(), None).unwrap();
+            socket.set_only_v6(false).unwrap();
+            socket.bind(&address("[::]:15001").into()).unwrap();
+            socket.listen(1).unwrap();
+            let listener = TcpListener::from_std(socket.into()).unwrap();
+            let client = TcpStream::connect(address("10.1.2.3:80")).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+
+            assert_eq!(original_destination(&accepted), Some(address("10.1.2.3:80")));
+            drop(client);
+        });
     }
 }

@@ -169,3 +169,146 @@ impl Correlation {
         Some(Id { kind: watch.kind, number })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const NOW: Duration = Duration::from_secs(7);
+
+    fn correlation(ids: &[CorrelationId]) -> Correlation {
+        let max_age = Duration::from_mins(1);
+        Correlation::new(&Settings { ids: ids.to_vec(), capacity: 1000, max_age })
+    }
+
+    fn all() -> Correlation {
+        let header = |name: &str| CorrelationId::Header(name.into());
+        let own = [header("x-request-id"), header("x-job")];
+        let known = [CorrelationId::Traceparent, CorrelationId::B3, CorrelationId::Datadog];
+        correlation(&[&known[..], &own[..]].concat())
+    }
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::new(name).unwrap()
+    }
+
+    fn list(pairs: &[(&str, &str)]) -> Fields {
+        pairs.iter().copied().collect()
+    }
+
+    fn traceparent(span: u64) -> Fields {
+        list(&[("traceparent", &format!("00-{TRACE}-{span:016x}-01"))])
+    }
+
+    #[test]
+    fn a_request_of_the_same_trace_gets_the_tenant() {
+        let correlation = all();
+
+        let done = correlation.remember(&traceparent(1), tenant("alice"), NOW);
+
+        assert_eq!(done, Remembered { ids: 1, ..Remembered::default() });
+        assert_eq!(correlation.recall(&traceparent(2), NOW), Recall::Tenant(tenant("alice")));
+    }
+
+    #[test]
+    fn every_kind_of_identifier_joins() {
+        let single = format!("{TRACE}-00f067aa0ba902b7-1");
+        for (inbound, outbound) in [
+            (("b3", &*single), ("x-b3-traceid", TRACE)),
+            (("x-b3-traceid", "a3ce929d0e0e4736"), ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7")),
+            (
+                ("x-b3-traceid", "0000000000000000a3ce929d0e0e4736"),
+                ("x-b3-traceid", "a3ce929d0e0e4736"),
+            ),
+            (("x-datadog-trace-id", "42"), ("x-datadog-trace-id", "42")),
+            (("x-request-id", "abc"), ("x-request-id", "abc")),
+            (("x-job", "\u{e4}\u{0}"), ("x-job", "\u{e4}\u{0}")),
+        ] {
+            let correlation = all();
+
+            correlation.remember(&list(&[inbound]), tenant("alice"), NOW);
+
+            let recalled = correlation.recall(&list(&[outbound]), NOW);
+            assert_eq!(recalled, Recall::Tenant(tenant("alice")), "{inbound:?} {outbound:?}");
+        }
+    }
+
+    #[test]
+    fn identifiers_of_different_kinds_never_meet() {
+        let correlation = all();
+
+        correlation.remember(&list(&[("x-request-id", "42")]), tenant("alice"), NOW);
+        correlation.remember(&traceparent(1), tenant("alice"), NOW);
+
+        for other in [("x-job", "42"), ("x-datadog-trace-id", "42"), ("x-b3-traceid", TRACE)] {
+            assert_eq!(correlation.recall(&list(&[other]), NOW), Recall::Unknown, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_identifier_is_none() {
+        let correlation = all();
+        let twice = list(&[("x-request-id", "a"), ("x-request-id", "a")]);
+
+        for fields in [
+            list(&[("accept", "*/*")]),
+            list(&[("b3", "0")]),
+            list(&[("traceparent", "00-0-0-0")]),
+            list(&[("x-request-id", "")]),
+            list(&[("x-request-id", &"x".repeat(257))]),
+            twice,
+        ] {
+            assert_eq!(correlation.remember(&fields, tenant("alice"), NOW), Remembered::default());
+            assert_eq!(correlation.recall(&fields, NOW), Recall::NoId, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_configured_identifiers_are_remembered() {
+        let correlation = correlation(&[CorrelationId::Datadog]);
+
+        correlation.remember(&traceparent(1), tenant("alice"), NOW);
+
+        assert!(correlation.is_empty());
+        assert_eq!(correlation.recall(&traceparent(1), NOW), Recall::NoId);
+    }
+
+    #[test]
+    fn the_first_known_identifier_in_the_configured_order_decides() {
+        let correlation = all();
+        correlation.remember(&list(&[("x-request-id", "r1")]), tenant("alice"), NOW);
+        correlation.remember(&list(&[("x-datadog-trace-id", "7")]), tenant("bob"), NOW);
+
+        let both = list(&[("x-request-id", "r1"), ("x-datadog-trace-id", "7")]);
+        let second = list(&[("x-request-id", "r1"), ("x-datadog-trace-id", "8")]);
+
+        assert_eq!(correlation.recall(&both, NOW), Recall::Tenant(tenant("bob")));
+        assert_eq!(correlation.recall(&second, NOW), Recall::Tenant(tenant("alice")));
+    }
+
+    #[test]
+    fn an_identifier_of_two_tenants_is_no_guide_and_lets_no_other_guess() {
+        let correlation = all();
+        let with_request = |id| list(&[("x-request-id", id), ("x-datadog-trace-id", "7")]);
+        correlation.remember(&with_request("r1"), tenant("alice"), NOW);
+
+        let done = correlation.remember(&with_request("r2"), tenant("bob"), NOW);
+
+        assert_eq!(done, Remembered { ids: 2, poisoned: 1, forgotten: 0 });
+        assert_eq!(correlation.recall(&with_request("r1"), NOW), Recall::Poisoned);
+        let alone = list(&[("x-request-id", "r1")]);
+        assert_eq!(correlation.recall(&alone, NOW), Recall::Tenant(tenant("alice")));
+    }
+
+    #[test]
+    fn more_identifiers_than_are_looked_at_do_no_harm() {
+        let names: Vec<_> = (0..40).map(|it| format!("x-id-{it}")).collect();
+        let ids: Vec<_> = names.iter().cloned().map(CorrelationId::Header).collect();
+        let fields: Fields = names.iter().rev().map(|name| (name, "v")).collect();
+
+        let done = correlation(&ids).remember(&fields, tenant("alice"), NOW);
+
+        assert_eq!(done.ids, FIELDS);
+    }
+}

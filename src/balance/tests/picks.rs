@@ -1,6 +1,7 @@
 //! Who is picked, how often, and what a reload keeps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 

@@ -59,6 +59,11 @@ impl<'d> Document<'d> {
         self.problems.borrow_mut().push(problem);
     }
 
+    /// Returns whether a problem was noted at one of `places`.
+    pub(super) fn has_problem_at(&self, places: &[Range<usize>]) -> bool {
+        self.problems.borrow().iter().any(|problem| places.contains(&problem.span))
+    }
+
     /// Returns what `read` gives, and what it noted, which is not held against the file.
     pub(in crate::config) fn aside<T>(&self, read: impl FnOnce() -> T) -> (T, Vec<Problem>) {
         let before = self.problems.take();
@@ -79,6 +84,16 @@ impl<'d> Document<'d> {
         span: Range<usize>,
     ) {
         self.ledger.borrow_mut().listener(address, owner, span);
+    }
+
+    /// Notes that the key `owner` is where our application listens, so we do not.
+    pub(in crate::config) fn claim_target(
+        &self,
+        address: SocketAddr,
+        owner: &str,
+        span: Range<usize>,
+    ) {
+        self.ledger.borrow_mut().target(address, owner, span);
     }
 
     /// Notes that something of the kind `what` is called `name`, which no other of the kind may be.

@@ -11,6 +11,7 @@ use crate::config::problem::Problem;
 pub(super) struct Ledger {
     hosts: Vec<(String, Claim)>,
     listeners: Vec<(SocketAddr, Claim)>,
+    targets: Vec<(SocketAddr, Claim)>,
     names: Vec<(String, Claim)>,
 }
 
@@ -32,6 +33,11 @@ impl Ledger {
         self.listeners.push((address, Claim { owner: owner.to_owned(), span }));
     }
 
+    /// `owner`, a key, is where somebody else listens, so nobody of ours may.
+    pub(super) fn target(&mut self, address: SocketAddr, owner: &str, span: Range<usize>) {
+        self.targets.push((address, Claim { owner: owner.to_owned(), span }));
+    }
+
     /// Something of the kind `what` has that name, or address, which no other of the kind has.
     pub(super) fn only(&mut self, what: &str, name: &str, span: Range<usize>) {
         self.names.push((format!("{what} {name}"), Claim { owner: String::new(), span }));
@@ -43,6 +49,7 @@ impl Ledger {
         self.listeners.sort_by_key(|(_, claim)| claim.span.start);
         self.names.sort_by_key(|(_, claim)| claim.span.start);
         let mut problems = hosts(self.hosts);
+        problems.extend(loops(&self.listeners, &self.targets));
         problems.extend(listeners(self.listeners));
         problems.extend(names(self.names));
         problems
@@ -89,6 +96,22 @@ fn listeners(claims: Vec<(SocketAddr, Claim)>) -> Vec<Problem> {
                 .help("give each listener a port of its own"),
             ),
             None => taken.push((address.ip(), claim)),
+        }
+    }
+    problems
+}
+
+fn loops(listeners: &[(SocketAddr, Claim)], targets: &[(SocketAddr, Claim)]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (target, claim) in targets {
+        let same = |it: &SocketAddr| it.port() == target.port() && overlap(it.ip(), target.ip());
+        if let Some((_, listener)) = listeners.iter().find(|(address, _)| same(address)) {
+            let message = format!("`{}` is where the sidecar itself listens", claim.owner);
+            problems.push(
+                Problem::new(claim.span.clone(), message)
+                    .label(listener.span.clone(), format!("`{}`", listener.owner))
+                    .help("write where the application listens"),
+            );
         }
     }
     problems

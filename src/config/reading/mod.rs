@@ -10,8 +10,11 @@
 //! default where the value is wrong, and the reading as a whole fails if a problem was noted. Each
 //! getter also says what it expects, which is how the reference in `docs/config.md` is kept true.
 
+mod address;
+mod compound;
 mod document;
 mod free_key;
+mod getters;
 mod ledger;
 mod section;
 mod spelling;

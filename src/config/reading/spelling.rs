@@ -10,34 +10,43 @@ pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
     near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits).map(|(_, it)| it)
 }
 
-/// What people write who come from another program, or from a later version of this one: the key,
-/// and what to do about it here.
-const FOREIGN: &[(&str, &str)] = &[
-    ("disabled", "write `enabled = false`"),
-    ("disable", "write `enabled = false`"),
-    ("listener", "`[inbound]` and `[outbound]` each have `listen`"),
-    ("listeners", "`[inbound]` and `[outbound]` each have `listen`"),
-    ("listen", "`[inbound]`, `[outbound]`, `[admin]` and `[services.\"NAME\"]` have `listen`"),
-    ("port", "write the port behind the address: `listen = \"127.0.0.1:15001\"`"),
-    ("route", "routes follow from `[services.\"NAME\"]`, `[tenants.NAME]` and `[[rule]]`"),
-    ("routes", "routes follow from `[services.\"NAME\"]`, `[tenants.NAME]` and `[[rule]]`"),
-    ("clusters", "what others call a cluster is `[services.\"NAME\"]` here"),
-    ("upstream", "what others call an upstream is `[services.\"NAME\"]` here"),
-    ("upstreams", "what others call an upstream is `[services.\"NAME\"]` here"),
-    ("backends", "write `[[services.\"NAME\".instances]]`"),
-    ("endpoints", "write `[[services.\"NAME\".instances]]`"),
-    ("instance", "write `[[services.\"NAME\".instances]]`"),
-    ("logging", "write `[log]`"),
-    ("threads", "write `workers` in `[runtime]`"),
-    ("parent", "a lane's parents are in its name: `dev.p1` is the parent of `dev.p1.alice`"),
-    ("when", "write `match = { … }`"),
-    ("color", "write `set = { tenant = \"NAME\" }`"),
-    ("metadata", "a gRPC metadata key is a header: write `header`"),
+/// What people write who come from another program: the section, the key, and what to do about it
+/// here.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    (ANY, "disabled", "write `enabled = false`"),
+    (ANY, "port", "write the port behind the address: `listen = \"127.0.0.1:15001\"`"),
+    ("", "listen", "`[inbound]`, `[outbound]` and `[services.\"NAME\"]` have `listen`"),
+    ("", "listener", "`[inbound]`, `[outbound]` and `[services.\"NAME\"]` have `listen`"),
+    ("", "listeners", "`[inbound]`, `[outbound]` and `[services.\"NAME\"]` have `listen`"),
+    ("", "route", "routes follow from `[services.\"NAME\"]`, `[tenants.NAME]` and `[[rule]]`"),
+    ("", "routes", "routes follow from `[services.\"NAME\"]`, `[tenants.NAME]` and `[[rule]]`"),
+    ("", "cluster", "what others call a cluster is `[services.\"NAME\"]` here"),
+    ("", "clusters", "what others call a cluster is `[services.\"NAME\"]` here"),
+    ("", "upstream", "what others call an upstream is `[services.\"NAME\"]` here"),
+    ("", "upstreams", "what others call an upstream is `[services.\"NAME\"]` here"),
+    ("", "logging", "write `[log]`"),
+    ("runtime", "threads", "write `workers`"),
+    ("services.NAME", "backends", "write `[[services.\"NAME\".instances]]`"),
+    ("services.NAME", "endpoints", "write `[[services.\"NAME\".instances]]`"),
+    (
+        "lanes.NAME",
+        "parent",
+        "a lane's name says its parents: `dev.p1` is the parent of `dev.p1.x`",
+    ),
+    ("rule", "when", "write `match = { … }`"),
+    ("rule", "tenant", "write `set = { tenant = \"NAME\" }`"),
+    ("rule.match", "host", "write `hosts = [\"NAME\"]`"),
+    ("rule.match", "path", "write `path_prefix = \"/PATH\"`"),
 ];
 
-/// Returns what to write instead of `key`, which people know from elsewhere.
-pub(super) fn foreign(key: &str) -> Option<&'static str> {
-    FOREIGN.iter().find(|(name, _)| *name == key).map(|(_, help)| *help)
+/// Stands for every section; the file itself is the empty one.
+const ANY: &str = "*";
+
+/// Returns what to write instead of `key` in `section`, as people know it from elsewhere.
+pub(super) fn foreign(section: &str, key: &str) -> Option<String> {
+    let here = |it: &str| it == ANY || it == section;
+    let known = FOREIGN.iter().find(|(at, name, _)| here(at) && *name == key);
+    known.map(|(_, _, help)| (*help).to_owned())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! One value of the file, read as what its key expects.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use toml::de::DeValue;
 
 use crate::config::problem::Problem;
 use crate::config::reading::document::Document;
-use crate::config::reading::free_key::FreeKey;
 use crate::config::reading::spelling;
 use crate::config::reading::units::{parse_size, period_text, size_text};
 use crate::config::reading::variables::{self, Filled, Missing, Why};
@@ -20,9 +18,11 @@ use crate::model::InvalidName;
 /// One value of the file. Its getters note what is wrong and then give nothing.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Value<'d> {
-    document: &'d Document<'d>,
-    key: &'d str,
+    pub(super) document: &'d Document<'d>,
+    pub(super) key: &'d str,
     node: &'d Spanned<DeValue<'d>>,
+    /// The word that may stand there instead of what is expected.
+    word: Option<&'static str>,
 }
 
 impl<'d> Value<'d> {
@@ -32,7 +32,12 @@ impl<'d> Value<'d> {
         key: &'d str,
         node: &'d Spanned<DeValue<'d>>,
     ) -> Self {
-        Self { document, key, node }
+        Self { document, key, node, word: None }
+    }
+
+    /// The same value, which may be `word` instead: a remedy then says so.
+    pub(super) fn or_word(self, word: &'static str) -> Self {
+        Self { word: Some(word), ..self }
     }
 
     pub(super) fn node(&self) -> &'d DeValue<'d> {
@@ -50,7 +55,11 @@ impl<'d> Value<'d> {
         message: impl Display,
         help: impl Into<String>,
     ) -> Option<T> {
-        let message = format!("`{}` {message}", self.key);
+        let message = format!("`{}` {message}", self.key.escape_debug());
+        let help = match self.word {
+            Some(word) => format!("{}, or write \"{word}\"", help.into()),
+            None => help.into(),
+        };
         self.document.note(Problem::new(self.place(), message).help(help));
         None
     }
@@ -125,43 +134,36 @@ impl<'d> Value<'d> {
         Some(text)
     }
 
-    /// Returns what a number or flag is written as: itself, or a string of which a variable is part.
     fn scalar(&self) -> Option<Scalar<'d>> {
-        match self.node() {
+        Some(match self.node() {
             DeValue::String(raw) => {
-                let filled = self.filled(raw)?;
-                Some(if filled.variable { Scalar::Text(filled.text) } else { Scalar::Other })
+                let Filled { text, variable } = self.filled(raw)?;
+                if variable { Scalar::Filled(text.trim().to_owned()) } else { Scalar::Text(text) }
             }
             DeValue::Integer(it) => {
-                Some(Scalar::Integer(i64::from_str_radix(it.as_str(), it.radix()).ok()))
+                // A number beyond 64 bits is beyond any bounds.
+                Scalar::Integer(i64::from_str_radix(it.as_str(), it.radix()).unwrap_or(i64::MAX))
             }
-            DeValue::Float(it) => Some(Scalar::Float(it.as_str())),
-            DeValue::Boolean(it) => Some(Scalar::Flag(*it)),
-            _ => Some(Scalar::Other),
-        }
+            DeValue::Float(it) => Scalar::Float(it.as_str()),
+            DeValue::Boolean(it) => Scalar::Flag(*it),
+            _ => Scalar::Other,
+        })
     }
 
     /// Reads `true` or `false`.
     pub(in crate::config) fn flag(&self) -> Option<bool> {
         let flag = match self.scalar()? {
             Scalar::Flag(flag) => Some(flag),
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Filled(text) => text.parse().ok(),
             _ => None,
         };
         flag.or_else(|| self.wrong_type("true or false", "write `true` or `false`, without quotes"))
     }
 
-    /// Reads `word` as none, and anything else by `read`.
-    pub(in crate::config) fn unless<T>(
-        &self,
-        word: &str,
-        read: impl FnOnce(&Self) -> Option<T>,
-    ) -> Option<Option<T>> {
-        let written = match self.node() {
-            DeValue::String(raw) => self.fill(raw).is_ok_and(|filled| filled.text == word),
-            _ => false,
-        };
-        if written { Some(None) } else { read(self).map(Some) }
+    /// Returns whether it is the string `word`.
+    pub(in crate::config) fn is_word(&self, word: &str) -> bool {
+        let DeValue::String(raw) = self.node() else { return false };
+        self.fill(raw).is_ok_and(|filled| filled.text == word)
     }
 
     /// Reads a whole number within `bounds`.
@@ -171,9 +173,8 @@ impl<'d> Value<'d> {
     {
         let kind = integer_kind(bounds);
         let number = match self.scalar()? {
-            // A number beyond 64 bits is beyond any bounds.
-            Scalar::Integer(number) => Some(number.unwrap_or(i64::MAX)),
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Integer(number) => Some(number),
+            Scalar::Filled(text) => text.parse().ok(),
             _ => None,
         };
         let Some(number) = number else {
@@ -189,11 +190,9 @@ impl<'d> Value<'d> {
     pub(in crate::config) fn number(&self, bounds: &RangeInclusive<f64>) -> Option<f64> {
         let kind = number_kind(bounds);
         let number = match self.scalar()? {
-            Scalar::Integer(number) => {
-                number.map(|it| it.to_string()).and_then(|it| it.parse().ok())
-            }
+            Scalar::Integer(number) => Some(i32::try_from(number).map_or(f64::INFINITY, f64::from)),
             Scalar::Float(text) => text.parse::<f64>().ok(),
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Filled(text) => text.parse().ok(),
             _ => None,
         };
         let Some(number) = number else {
@@ -223,13 +222,10 @@ impl<'d> Value<'d> {
     /// Reads a size in bytes within `bounds`.
     pub(in crate::config) fn size(&self, bounds: &RangeInclusive<u32>) -> Option<u32> {
         let kind = size_kind(bounds);
-        let bytes = match self.node() {
-            DeValue::Integer(_) => return self.integer(bounds),
-            DeValue::String(raw) => {
-                let filled = self.filled(raw)?;
-                parse_size(filled.text.trim())
-                    .or_else(|| filled.variable.then(|| filled.text.trim().parse().ok()).flatten())
-            }
+        let bytes = match self.scalar()? {
+            Scalar::Integer(bytes) => Some(bytes),
+            Scalar::Text(text) => parse_size(&text),
+            Scalar::Filled(text) => parse_size(&text).or_else(|| text.parse().ok()),
             _ => return self.wrong_type("a size", format!("write {kind}, such as \"64KiB\"")),
         };
         let Some(bytes) = bytes else {
@@ -248,46 +244,6 @@ impl<'d> Value<'d> {
         T::from_str(&text).or_else(|why| self.refuse("is no name", why.to_string()).ok_or(why)).ok()
     }
 
-    /// Reads where to listen. Port 0 is whichever the system finds free.
-    pub(in crate::config) fn listen_address(&self) -> Option<SocketAddr> {
-        self.address("127.0.0.1:15001")
-    }
-
-    /// Reads where somebody can be reached.
-    pub(in crate::config) fn target_address(&self) -> Option<SocketAddr> {
-        let address = self.address("127.0.0.1:8080")?;
-        if address.port() == 0 {
-            return self.refuse("has port 0, at which nobody listens", "write the port");
-        }
-        if address.ip().is_unspecified() {
-            let help = "write the address others reach it at, such as 127.0.0.1";
-            return self
-                .refuse(format!("has {}, at which nobody can be reached", address.ip()), help);
-        }
-        Some(address)
-    }
-
-    fn address(&self, example: &str) -> Option<SocketAddr> {
-        let text = self.text(&format!("IP address and port in quotes, such as \"{example}\""))?;
-        if let Ok(address) = text.parse() {
-            return Some(address);
-        }
-        let host = text.rsplit_once(':').map_or(&*text, |(host, _)| host);
-        let port = text.strip_prefix(':').filter(|port| port.parse::<u16>().is_ok());
-        if let Some(port) = port {
-            return self.refuse("has no IP address", format!("write \"0.0.0.0:{port}\""));
-        }
-        if text.parse::<std::net::IpAddr>().is_ok() {
-            return self.refuse("has no port", format!("write it behind a colon: \"{example}\""));
-        }
-        if host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':') {
-            let help = format!("names are not resolved here; write IP:port, such as \"{example}\"");
-            return self.refuse("names a host, where an IP address is expected", help);
-        }
-        let help = format!("write IP:port, such as \"{example}\" or \"[::1]:8080\"");
-        self.refuse("is no address", help)
-    }
-
     /// Reads one of a few words.
     pub(in crate::config) fn choice<V: Copy>(&self, words: &[(&'static str, V)]) -> Option<V> {
         let kind = choice_kind(words);
@@ -302,70 +258,17 @@ impl<'d> Value<'d> {
         };
         self.refuse(format!("knows no {text:?}"), help)
     }
-
-    /// Reads a list: each element by `read`. What `read` refuses is left out.
-    pub(in crate::config) fn list<T>(
-        &self,
-        expected: &str,
-        mut read: impl FnMut(Value<'d>) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let DeValue::Array(nodes) = self.node() else {
-            return self.wrong_type("a list", format!("write a list of {expected}: [ … ]"));
-        };
-        let values = nodes.iter().map(|node| Self { node, ..*self });
-        Some(values.filter(|it| !it.is_blank()).filter_map(&mut read).collect())
-    }
-
-    /// Reads a table of exactly one of `keys`, by what stands beside that key.
-    pub(in crate::config) fn one_of<T>(
-        &self,
-        expected: &str,
-        keys: &[(&'static str, &dyn Fn(Value<'d>) -> Option<T>)],
-    ) -> Option<T> {
-        let DeValue::Table(table) = self.node() else {
-            return self.wrong_type("a table", format!("write {expected}"));
-        };
-        let mut pairs = table.iter();
-        let (Some((key, node)), None) = (pairs.next(), pairs.next()) else {
-            return self.refuse("has not exactly one key here", format!("write {expected}"));
-        };
-        let Some((_, read)) = keys.iter().find(|(name, _)| *name == key.get_ref()) else {
-            let near = spelling::nearest(key.get_ref(), keys.iter().map(|(name, _)| *name));
-            let help = near.map(|near| format!("did you mean `{near}`?"));
-            let help = help.or_else(|| spelling::foreign(key.get_ref()).map(str::to_owned));
-            let message = format!("unknown key `{}` in `{}`", key.get_ref(), self.key);
-            let help = help.unwrap_or_else(|| format!("write {expected}"));
-            self.document.note(Problem::new(key.span(), message).help(help));
-            return None;
-        };
-        read(Self { key: key.get_ref(), node, ..*self })
-    }
-
-    /// Reads a table of free keys: each pair by `read`. What `read` refuses is left out.
-    pub(in crate::config) fn pairs<T>(
-        &self,
-        expected: &str,
-        mut read: impl FnMut(FreeKey<'d>, Value<'d>) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let DeValue::Table(table) = self.node() else {
-            return self.wrong_type("a table", format!("write {expected}"));
-        };
-        let document = self.document;
-        let pairs = table.iter().map(|(key, node)| {
-            (FreeKey::new(document, key), Self { key: key.get_ref(), node, ..*self })
-        });
-        Some(pairs.filter_map(|(key, value)| read(key, value)).collect())
-    }
 }
 
-/// What a number or a flag is written as.
+/// What is written where one plain value is expected.
 enum Scalar<'d> {
-    /// None where it does not fit 64 bits.
-    Integer(Option<i64>),
+    Integer(i64),
     Float(&'d str),
     Flag(bool),
-    /// A string with a variable in it.
     Text(String),
+    /// A string with a variable in it, which may stand for a number or a flag: the environment has
+    /// nothing but strings.
+    Filled(String),
     Other,
 }
 

@@ -39,7 +39,7 @@ pub(in crate::config) fn field_name(text: &str) -> Result<String, Refused> {
         return refused("is no name of a header field", help);
     }
     if name == "host" {
-        return refused("names `host`, which is no field here", "match by `hosts`");
+        return refused("names `host`, which is no field here", "a host is matched by `hosts`");
     }
     if FRAMING.contains(&&*name) {
         let why = format!("names `{name}`, which frames a message and ends at each hop");

@@ -89,9 +89,9 @@ pub(super) fn parse(header: FrameHeader, bytes: &[u8]) -> Result<Payload<'_>, Fr
         kind::DATA => Ok(Payload::Data { data: without_padding(header, bytes)?, end_stream }),
         kind::HEADERS => headers(header, bytes).map(Payload::Headers),
         kind::PRIORITY => priority(header, bytes),
-        kind::RST_STREAM => match bytes.as_array() {
-            Some(code) => Ok(Payload::ResetStream { code: u32::from_be_bytes(*code) }),
-            None => Err(FrameError::size("RST_STREAM is not of 4 bytes")),
+        kind::RST_STREAM => match bytes.try_into() {
+            Ok(code) => Ok(Payload::ResetStream { code: u32::from_be_bytes(code) }),
+            Err(_) => Err(FrameError::size("RST_STREAM is not of 4 bytes")),
         },
         kind::SETTINGS if !ack => Settings::parse(bytes).map(Payload::Settings),
         // Section 6.5.
@@ -102,9 +102,9 @@ pub(super) fn parse(header: FrameHeader, bytes: &[u8]) -> Result<Payload<'_>, Fr
             let (promised, block) = number(bytes, "PUSH_PROMISE is too short")?;
             Ok(Payload::PushPromise { promised: promised & STREAM_MASK, block, end_headers })
         }
-        kind::PING => match bytes.as_array() {
-            Some(opaque) => Ok(Payload::Ping { ack, opaque: *opaque }),
-            None => Err(FrameError::size("PING is not of 8 bytes")),
+        kind::PING => match bytes.try_into() {
+            Ok(opaque) => Ok(Payload::Ping { ack, opaque }),
+            Err(_) => Err(FrameError::size("PING is not of 8 bytes")),
         },
         kind::GOAWAY => {
             let (last, rest) = number(bytes, "GOAWAY is too short")?;
@@ -145,11 +145,11 @@ fn headers(header: FrameHeader, bytes: &[u8]) -> Result<Headers<'_>, FrameError>
 
 /// Section 6.3.
 fn priority<'a>(header: FrameHeader, bytes: &[u8]) -> Result<Payload<'a>, FrameError> {
-    let Some([d0, d1, d2, d3, _weight]) = bytes.as_array() else {
+    let &[d0, d1, d2, d3, _weight] = bytes else {
         let what = "PRIORITY is not of 5 bytes";
         return Err(FrameError::stream(ErrorCode::FrameSizeError, what));
     };
-    check_dependency(header, u32::from_be_bytes([*d0, *d1, *d2, *d3]))?;
+    check_dependency(header, u32::from_be_bytes([d0, d1, d2, d3]))?;
     Ok(Payload::Priority)
 }
 
@@ -165,8 +165,10 @@ fn check_dependency(header: FrameHeader, dependency: u32) -> Result<(), FrameErr
 
 /// Section 6.9.
 fn window_update<'a>(header: FrameHeader, bytes: &[u8]) -> Result<Payload<'a>, FrameError> {
-    let bytes = bytes.as_array().ok_or(FrameError::size("WINDOW_UPDATE is not of 4 bytes"))?;
-    let increment = u32::from_be_bytes(*bytes) & STREAM_MASK;
+    let &[i0, i1, i2, i3] = bytes else {
+        return Err(FrameError::size("WINDOW_UPDATE is not of 4 bytes"));
+    };
+    let increment = u32::from_be_bytes([i0, i1, i2, i3]) & STREAM_MASK;
     let what = "WINDOW_UPDATE by nothing";
     match (increment, header.stream) {
         (0, 0) => Err(FrameError::protocol(what)),

@@ -178,8 +178,9 @@ impl Decoder {
             let (name, rest) = self.string(rest)?;
             let (value, rest) = self.string(rest)?;
             let (name, value) = (name.bytes(&self.scratch), value.bytes(&self.scratch));
-            let well_formed = field::is_name(name) && field::is_value(value);
             let known = Known::of(name);
+            let good_name = known != Known::OTHER || field::is_name(name);
+            let well_formed = good_name && field::is_value(value);
             sink(Field { name, value, known, well_formed, sensitive: false });
             if keep {
                 self.table.insert(Name::Text(name), value, known, well_formed);

@@ -1,11 +1,7 @@
 //! Writes header blocks.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::fast::FixedState;
-
 use super::DEFAULT_TABLE_SIZE;
-use super::names::{self, Known, STATIC};
+use super::names::{Known, STATIC};
 use super::table::{Name, Table};
 
 /// Of the patterns of section 6, the one of an indexed field, and the bits of its integer.
@@ -65,22 +61,22 @@ impl Encoder {
     /// use [`DEFAULT_TABLE_SIZE`] at most.
     pub fn set_max_table_size(&mut self, allowed: u32) {
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-        let last = allowed.min(DEFAULT_TABLE_SIZE);
-        let least = self.resize.map_or(self.table.limit(), |(least, _)| least).min(last);
-        let same = least == last && last == self.table.limit();
-        self.resize = (!same).then_some((least, last));
+        let wanted = allowed.min(DEFAULT_TABLE_SIZE);
+        let now = self.table.limit();
+        let smallest = self.resize.map_or(now, |(smallest, _)| smallest).min(wanted);
+        self.resize = (smallest != wanted || wanted != now).then_some((smallest, wanted));
     }
 
     /// Begins a block at the end of `out`.
     pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Block<'a> {
-        if let Some((least, last)) = self.resize.take() {
+        if let Some((smallest, wanted)) = self.resize.take() {
             // Section 4.2: a table that was smaller in between has lost what did not fit.
-            if least < last {
-                integer(out, RESIZE, least);
-                self.table.resize(least);
+            if smallest < wanted.min(self.table.limit()) {
+                integer(out, RESIZE, smallest);
+                self.table.resize(smallest);
             }
-            integer(out, RESIZE, last);
-            self.table.resize(last);
+            integer(out, RESIZE, wanted);
+            self.table.resize(wanted);
         }
         Block { encoder: self, out }
     }
@@ -94,18 +90,13 @@ impl Encoder {
 
 impl Block<'_> {
     /// Writes a field. A sensitive one goes into no table, here or further on.
+    #[inline]
     pub fn field(&mut self, name: &[u8], value: &[u8], sensitive: bool) {
-        let known = Known::of(name);
-        if sensitive {
-            return self.literal(SENSITIVE, known, name, value);
+        let hash = Hash::of(name, value);
+        if !sensitive && self.repeated(hash, name, value) {
+            return;
         }
-        if let Some(index) = known.with_value(value) {
-            return integer(self.out, INDEXED, index);
-        }
-        if known.is_poor() {
-            return self.literal(PASSED, known, name, value);
-        }
-        self.repeating(known, name, value);
+        self.unrepeated(hash, name, value, sensitive);
     }
 
     /// Writes `:method`.
@@ -113,7 +104,7 @@ impl Block<'_> {
         match method {
             b"GET" => self.out.push(INDEXED.bits | 2),
             b"POST" => self.out.push(INDEXED.bits | 3),
-            _ => self.repeating(Known::METHOD, b":method", method),
+            _ => self.field(b":method", method, false),
         }
     }
 
@@ -122,13 +113,13 @@ impl Block<'_> {
         match scheme {
             b"http" => self.out.push(INDEXED.bits | 6),
             b"https" => self.out.push(INDEXED.bits | 7),
-            _ => self.repeating(Known::SCHEME, b":scheme", scheme),
+            _ => self.field(b":scheme", scheme, false),
         }
     }
 
     /// Writes `:authority`.
     pub fn authority(&mut self, authority: &[u8]) {
-        self.repeating(Known::AUTHORITY, b":authority", authority);
+        self.field(b":authority", authority, false);
     }
 
     /// Writes `:path`.
@@ -152,23 +143,34 @@ impl Block<'_> {
             _ => {
                 let digit = |unit: u16| b'0' + (status / unit % 10).to_le_bytes()[0];
                 let digits = [digit(100), digit(10), digit(1)];
-                return self.repeating(Known::STATUS, b":status", &digits);
+                return self.field(b":status", &digits, false);
             }
         };
         self.out.push(INDEXED.bits | index);
     }
 
-    /// Writes a field by its place in the table, or puts it there if it is likely to come again.
-    fn repeating(&mut self, known: Known, name: &[u8], value: &[u8]) {
+    /// Writes a field by its place in the table, if it has one there.
+    fn repeated(&mut self, hash: Hash, name: &[u8], value: &[u8]) -> bool {
         let Encoder { table, places, habits, .. } = &mut *self.encoder;
-        let hash = hash(name, value);
-        if let Some(age) = places.find(hash, table, name, value) {
-            habits.repeated(name);
-            return integer(self.out, INDEXED, STATIC + 1 + age);
+        let Some(age) = places.find(hash, table, name, value) else { return false };
+        habits.repeated(hash);
+        integer(self.out, INDEXED, STATIC + 1 + age);
+        true
+    }
+
+    /// Writes a field that has no place in the table.
+    fn unrepeated(&mut self, hash: Hash, name: &[u8], value: &[u8], sensitive: bool) {
+        let known = Known::of(name);
+        if sensitive {
+            return self.literal(SENSITIVE, known, name, value);
         }
+        if let Some(index) = known.with_value(value) {
+            return integer(self.out, INDEXED, index);
+        }
+        let Encoder { table, places, habits, .. } = &mut *self.encoder;
         // A quarter of the table at most: one long value must not evict all others.
         let fits = value.len() <= table.limit() / 4;
-        if !fits || !habits.is_new_kept(name) {
+        if !fits || known.is_poor() || !habits.is_new_kept(hash) {
             return self.literal(PASSED, known, name, value);
         }
         // That a field is well-formed is of interest to readers only.
@@ -210,38 +212,76 @@ struct Place {
 
 impl Places {
     /// Returns the age of the field in the table.
-    fn find(&self, hash: u64, table: &Table, name: &[u8], value: &[u8]) -> Option<usize> {
-        let (bucket, tag) = bucket_and_tag(hash);
-        let same = self.0.get(bucket)?.iter().filter(|place| place.tag == tag);
+    #[inline]
+    fn find(&self, hash: Hash, table: &Table, name: &[u8], value: &[u8]) -> Option<usize> {
+        let places = self.0.get(hash.bucket())?;
         // Whoever chooses values can choose them to have one hash, so it proves nothing.
-        same.filter_map(|place| table.age(place.number))
-            .find(|age| table.get(*age).is_some_and(|entry| table.text(entry) == (name, value)))
+        places.iter().filter(|place| place.tag == hash.tag()).find_map(|place| {
+            let age = table.age(place.number)?;
+            table.is_at(age, name, value).then_some(age)
+        })
     }
 
     /// Notes the newest field of the table.
-    fn put(&mut self, hash: u64, table: &Table) {
+    fn put(&mut self, hash: Hash, table: &Table) {
         if self.0.is_empty() {
             self.0.resize(BUCKETS, [Place::default(); WAYS]);
         }
-        let (bucket, tag) = bucket_and_tag(hash);
-        let places = self.0.get_mut(bucket).map(|places| places.iter_mut());
+        let places = self.0.get_mut(hash.bucket()).map(|places| places.iter_mut());
         let age = |place: &Place| table.newest().wrapping_sub(place.number);
         if let Some(oldest) = places.into_iter().flatten().max_by_key(|place| age(place)) {
-            *oldest = Place { tag, number: table.newest() };
+            *oldest = Place { tag: hash.tag(), number: table.newest() };
         }
     }
 }
 
-fn bucket_and_tag(hash: u64) -> (usize, u32) {
-    let [low, .., a, b, c, d] = hash.to_le_bytes();
-    (usize::from(low) % BUCKETS, u32::from_le_bytes([a, b, c, d]))
+/// A hash of the ends of a name and of a field: their first and last eight bytes, and lengths.
+///
+/// Values that differ in the middle only have one hash. They share a bucket then, no more.
+#[derive(Debug, Clone, Copy)]
+struct Hash {
+    name: u64,
+    field: u64,
 }
 
-fn hash(name: &[u8], value: &[u8]) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
-    hasher.write(name);
-    hasher.write(value);
-    hasher.finish()
+impl Hash {
+    #[inline]
+    fn of(name: &[u8], value: &[u8]) -> Self {
+        let name = mix_ends(0x9e37_79b9_7f4a_7c15, name);
+        Self { name, field: mix_ends(name, value) }
+    }
+
+    fn bucket(self) -> usize {
+        usize::from(self.field.to_le_bytes()[0]) % BUCKETS
+    }
+
+    fn tag(self) -> u32 {
+        let [.., a, b, c, d] = self.field.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    fn habit(self) -> usize {
+        usize::from(self.name.to_le_bytes()[0]) % HABITS
+    }
+}
+
+#[inline]
+fn mix_ends(seed: u64, bytes: &[u8]) -> u64 {
+    let (first, last) = match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => {
+                (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
+            }
+            _ => (bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0),
+        },
+    };
+    // Numbers without a pattern, so that short texts do not multiply to 0.
+    let length = bytes.len() as u64;
+    let left = u128::from(first ^ seed);
+    let right = u128::from(last.rotate_left(32) ^ length ^ 0xd6e8_feb8_6659_fd93);
+    let [l0, l1, l2, l3, l4, l5, l6, l7, high @ ..] = (left * right).to_le_bytes();
+    u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]) ^ u64::from_le_bytes(high)
 }
 
 /// Names whose values keep changing, which are then no longer put into the table.
@@ -264,20 +304,16 @@ impl Default for Habits {
 }
 
 impl Habits {
-    fn slot(&mut self, name: &[u8]) -> Option<&mut u8> {
-        self.0.get_mut(usize::from(names::hash(name)) % HABITS)
-    }
-
     /// Notes that a value of the name was in the table.
-    fn repeated(&mut self, name: &[u8]) {
-        if let Some(count) = self.slot(name) {
+    fn repeated(&mut self, hash: Hash) {
+        if let Some(count) = self.0.get_mut(hash.habit()) {
             *count = count.saturating_sub(1);
         }
     }
 
     /// Notes that a value of the name was not, and returns whether it should be put there.
-    fn is_new_kept(&mut self, name: &[u8]) -> bool {
-        let Some(count) = self.slot(name) else { return false };
+    fn is_new_kept(&mut self, hash: Hash) -> bool {
+        let Some(count) = self.0.get_mut(hash.habit()) else { return false };
         *count += 1;
         if *count >= SECOND_CHANCE {
             *count = FICKLE;

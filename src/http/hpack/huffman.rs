@@ -27,19 +27,21 @@ const SHORT: u32 = 10;
 const LONG: u32 = 30;
 
 /// By the next ten bits: a symbol, and in the upper byte the length of its code; 0 if longer.
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
 static SHORTS: [u16; 1 << SHORT] = {
     let mut table = [0; 1 << SHORT];
     let mut at = 0;
     while at < CODES.symbols.len() {
         let symbol = CODES.symbols[at];
-        let length = LENGTHS[symbol as usize] as u32;
-        if length > SHORT {
+        let length = LENGTHS[symbol as usize] as u16;
+        if length as u32 > SHORT {
             break;
         }
         let code = CODES.first[length as usize] as usize + at - CODES.start[length as usize];
-        let mut slot = code << (SHORT - length);
-        while slot < (code + 1) << (SHORT - length) {
-            table[slot] = symbol | (length << 8) as u16;
+        let free = SHORT - length as u32;
+        let mut slot = code << free;
+        while slot < (code + 1) << free {
+            table[slot] = symbol | length << 8;
             slot += 1;
         }
         at += 1;
@@ -59,6 +61,7 @@ struct Codes {
     limit: [u64; LONG as usize + 1],
 }
 
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
 static CODES: Codes = {
     let mut codes = Codes { symbols: [0; 257], start: [0; 31], first: [0; 31], limit: [0; 31] };
     let mut length = 1;
@@ -69,9 +72,9 @@ static CODES: Codes = {
         codes.first[length] = code;
         codes.start[length] = found;
         let mut symbol = 0;
-        while symbol < LENGTHS.len() {
-            if LENGTHS[symbol] as usize == length {
-                codes.symbols[found] = symbol as u16;
+        while symbol <= END {
+            if LENGTHS[symbol as usize] as usize == length {
+                codes.symbols[found] = symbol;
                 found += 1;
                 code += 1;
             }
@@ -149,6 +152,7 @@ fn next_long(bits: u64) -> (u16, u32) {
 
 /// Returns the string in the code; our own encoder writes strings as they are.
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "what is above the byte is written already")]
 pub(super) fn encode(text: &[u8]) -> Vec<u8> {
     let (mut coded, mut bits, mut held) = (Vec::new(), 0_u64, 0);
     for byte in text {

@@ -1,7 +1,7 @@
 //! Names we know by number: those of the static table and a few more.
 
 /// The static table (RFC 7541 appendix A), then names that it lacks and we look for.
-const FIELDS: [(&str, &str); 81] = [
+static FIELDS: [(&str, &str); 81] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),
@@ -197,7 +197,7 @@ pub(super) fn field(number: usize) -> Option<(&'static [u8], &'static [u8])> {
 }
 
 /// Hashes a name. No two names of [`FIELDS`] have the same hash, which the compiler checks.
-pub(super) const fn hash(name: &[u8]) -> u8 {
+const fn hash(name: &[u8]) -> u8 {
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
     let Some((_, half)) = name.split_at_checked(name.len() / 2) else { return 0 };
     let Some(middle) = half.first() else { return 0 };
@@ -210,7 +210,8 @@ pub(super) const fn hash(name: &[u8]) -> u8 {
 }
 
 /// The number of each name by its hash; 0 where there is none.
-const BY_HASH: [u8; 256] = {
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
+static BY_HASH: [u8; 256] = {
     let mut numbers = [0; 256];
     let mut at = FIELDS.len();
     while at > 0 {
@@ -224,7 +225,8 @@ const BY_HASH: [u8; 256] = {
 };
 
 /// The number of the name at each place of the static table.
-const FIRST: [u8; STATIC + 1] = {
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
+static FIRST: [u8; STATIC + 1] = {
     let mut first = [0; STATIC + 1];
     let mut at = 1;
     while at <= STATIC {
@@ -240,6 +242,7 @@ const fn number(at: usize) -> u8 {
 }
 
 /// A bit for each name that [`Known::is_poor`].
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
 const POOR: u128 = {
     let names = [
         Known::PATH,

@@ -80,6 +80,16 @@ impl Table {
         both.split_at_checked(name).unwrap_or_default()
     }
 
+    /// Returns whether the field of that age is this one.
+    #[inline]
+    pub(super) fn is_at(&self, age: usize, name: &[u8], value: &[u8]) -> bool {
+        let same = |entry: &Entry| {
+            let lengths = (entry.name as usize, entry.value as usize);
+            lengths == (name.len(), value.len()) && self.text(entry) == (name, value)
+        };
+        self.get(age).is_some_and(same)
+    }
+
     /// Returns the number of the field inserted last, which [`age`](Self::age) takes.
     pub(super) fn newest(&self) -> u32 {
         self.inserted

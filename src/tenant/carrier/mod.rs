@@ -1,6 +1,8 @@
 //! The carriers of a tenant: where in a request its name stands.
 
 mod edit;
+#[cfg(test)]
+mod properties;
 mod read;
 #[cfg(test)]
 mod tests;
