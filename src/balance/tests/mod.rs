@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use proptest::prelude::ProptestConfig;
 
 use crate::balance::{End, Endpoint, Endpoints};
 use crate::config::{Balance, Config, Outlier, Service};
@@ -70,4 +71,8 @@ pub(super) fn shares(rung: &Endpoints, now: Duration) -> BTreeMap<u16, u32> {
 
 pub(super) fn is_about(count: u32, expected: u32) -> bool {
     count.abs_diff(expected) < 300
+}
+
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
