@@ -122,9 +122,7 @@ fn correlation(alice: TenantId) {
     measure("recall, table empty", |_| correlation.recall(request(0), now));
     measure("remember two new identifiers", |it| correlation.remember(request(it), alice, now));
     measure("remember two known ones", |_| correlation.remember(request(CALLS - 1), alice, now));
-    measure("recall a known one", |it| {
-        correlation.recall(request(CALLS - 1 - it % 10_000), now)
-    });
+    measure("recall a known one", |it| correlation.recall(request(CALLS - 1 - it % 10_000), now));
     measure("recall two unknown ones", |it| {
         correlation.recall(&unknown[usize::try_from(it).unwrap_or_default()], now)
     });

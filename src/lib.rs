@@ -13,6 +13,12 @@
 //!  0  model   live                 name it
 //! ```
 
+pub mod cli;
+
+pub mod app;
+
+pub mod admin;
+
 pub mod proxy;
 
 pub mod http;

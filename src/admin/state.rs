@@ -20,7 +20,7 @@ pub struct State {
     /// How the sidecar is.
     pub status: Arc<Live<Status>>,
     /// The process's monotonic clock: the time since its origin, as the data path measures it.
-    pub now: fn() -> Duration,
+    pub now: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
 /// How the sidecar is: published whenever something of it changes.

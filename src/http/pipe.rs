@@ -236,7 +236,6 @@ impl Pipe {
         self.state.borrow().buffered
     }
 
-
     /// Says which stream to tell when there is something to take.
     pub(super) fn read_by(&self, ready: &Rc<Ready>, stream: u32) {
         self.state.borrow_mut().reader = Listener::Stream(ready.clone(), stream);

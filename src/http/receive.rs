@@ -282,14 +282,13 @@ where
             }
         }
         self.note_load();
-        let incoming =
-            Incoming {
-                head: request.head,
-                nominated: Vec::new(),
-                body: inbound,
-                reply,
-                version: Version::Http2,
-            };
+        let incoming = Incoming {
+            head: request.head,
+            nominated: Vec::new(),
+            body: inbound,
+            reply,
+            version: Version::Http2,
+        };
         if let Role::Server { handler, .. } = &mut self.role {
             handler(incoming);
         }

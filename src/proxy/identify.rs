@@ -7,8 +7,8 @@ use crate::model::RequestHead;
 use crate::model::TenantId;
 use crate::proxy::caller::{Caller, Story};
 use crate::proxy::error::ProxyError;
-use crate::proxy::world::World;
 use crate::proxy::worker::Worker;
+use crate::proxy::world::World;
 use crate::routing::Who;
 use crate::telemetry::Correlated;
 use crate::telemetry::Direction;
@@ -138,4 +138,3 @@ impl Worker {
         }
     }
 }
-

@@ -1,8 +1,8 @@
 //! The life of one request: identify, route, send, answer, account.
 
+use std::future::Future;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -28,8 +28,8 @@ use crate::proxy::pool::Terms;
 use crate::proxy::reply;
 use crate::proxy::retry;
 use crate::proxy::route::{Hop, Route};
-use crate::proxy::world::World;
 use crate::proxy::worker::Worker;
+use crate::proxy::world::World;
 use crate::telemetry::Retry;
 
 /// Attempts a request has at most, whatever the policy.

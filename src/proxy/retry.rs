@@ -53,7 +53,9 @@ impl Budget {
 
     /// Takes a retry out, if there is one.
     pub(super) fn take(&self) -> bool {
-        self.saved.fetch_update(Relaxed, Relaxed, |saved| (saved >= RETRY).then(|| saved - RETRY)).is_ok()
+        self.saved
+            .fetch_update(Relaxed, Relaxed, |saved| (saved >= RETRY).then(|| saved - RETRY))
+            .is_ok()
     }
 }
 

@@ -18,8 +18,8 @@ use crate::model::ServiceName;
 use crate::proxy::caller::{Caller, Story};
 use crate::proxy::error::ProxyError;
 use crate::proxy::identify::INTERNAL;
-use crate::proxy::world::World;
 use crate::proxy::worker::Worker;
+use crate::proxy::world::World;
 use crate::routing::ServiceId;
 use crate::routing::Who;
 use crate::telemetry::Direction;
@@ -109,9 +109,7 @@ impl Worker {
             Direction::Inbound => {
                 let rerouted = head.fields.contains(REROUTED);
                 let echo = asked && world.config.inbound.echo;
-                if !rerouted
-                    && let Some(target) = self.reroute(world, who, story)
-                {
+                if !rerouted && let Some(target) = self.reroute(world, who, story) {
                     head.fields.set(REROUTED, b"1");
                     let settings = self.settings(world, &target);
                     return Ok(Route { target, settings, echo });
@@ -170,9 +168,11 @@ impl Worker {
         story.decided(id, &decision);
         let service = world.routes.service(id);
         let no_instance = || ProxyError::NoInstance {
-            service: service.map_or_else(|| world.config.workload.service.clone(), |it| it.name.clone()),
+            service: service
+                .map_or_else(|| world.config.workload.service.clone(), |it| it.name.clone()),
         };
-        let endpoints = decision.rung.and_then(|rung| world.endpoints(rung)).ok_or_else(no_instance)?;
+        let endpoints =
+            decision.rung.and_then(|rung| world.endpoints(rung)).ok_or_else(no_instance)?;
         let endpoint = self.with_random(|random| {
             let fresh = endpoints.pick(now, random, |it| tried.contains(&it.instance().address));
             // Where all were tried, one is tried again.
@@ -214,4 +214,3 @@ fn outward(
         _ => Err(ProxyError::Unroutable),
     }
 }
-

@@ -22,7 +22,8 @@ use crate::telemetry::Way;
 pub(super) fn is_tcp(world: &World, caller: &Caller) -> bool {
     match (&caller.service, caller.direction) {
         (Some(name), _) => {
-            let service = world.routes.by_name(name.as_str()).and_then(|id| world.routes.service(id));
+            let service =
+                world.routes.by_name(name.as_str()).and_then(|id| world.routes.service(id));
             service.is_some_and(|it| it.settings.protocol == UpstreamProtocol::Tcp)
         }
         (None, Direction::Inbound) => world.config.workload.protocol == UpstreamProtocol::Tcp,

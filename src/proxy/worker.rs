@@ -36,7 +36,7 @@ const RETIRE_WINDOW: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Shared {
     /// The newest world.
-    pub world: Live<World>,
+    pub world: Arc<Live<World>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where requests are written down.
@@ -133,7 +133,8 @@ impl Worker {
         let mut before: HashSet<SocketAddr> = self.world().addresses().collect();
         while generation.changed().await.is_ok() {
             let after: HashSet<SocketAddr> = self.world().addresses().collect();
-            let retiring = self.pool.retire_unless(|it| after.contains(&it) || !before.contains(&it));
+            let retiring =
+                self.pool.retire_unless(|it| after.contains(&it) || !before.contains(&it));
             let pause = RETIRE_WINDOW / u32::try_from(retiring.len().max(1)).unwrap_or(u32::MAX);
             let pause = pause.min(Duration::from_millis(100));
             for connection in retiring {
@@ -165,14 +166,15 @@ pub(super) fn options(world: &World) -> Options {
 }
 
 /// Runs one worker on this thread until the sidecar drains and everything under way has ended, or
-/// `drain_timeout` of the newest world has passed.
+/// `drain_timeout` of the newest world has passed. `abort` ends it at once.
 ///
 /// # Errors
 /// The runtime cannot be built, or a socket is of no use.
-pub fn run(shared: Arc<Shared>, entries: Vec<Entry>) -> io::Result<()> {
+pub fn run(shared: Arc<Shared>, entries: Vec<Entry>, abort: CancellationToken) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
-    runtime.block_on(local.run_until(work(shared, entries)))
+    let work = local.run_until(work(shared, entries));
+    runtime.block_on(abort.run_until_cancelled(work)).unwrap_or(Ok(()))
 }
 
 async fn work(shared: Arc<Shared>, entries: Vec<Entry>) -> io::Result<()> {

@@ -66,10 +66,7 @@ fn feed_one(reader: &mut HeadReader, name: &[u8], value: &[u8], sensitive: bool)
 }
 
 /// Reads the head of a request.
-pub(super) fn received<B>(
-    request: &Request<B>,
-    limits: HeadLimits,
-) -> Result<Received, HeadError> {
+pub(super) fn received<B>(request: &Request<B>, limits: HeadLimits) -> Result<Received, HeadError> {
     let headers = request.headers();
     check_framing(headers)?;
     let mut hosts = headers.get_all(http::header::HOST).into_iter();
@@ -105,7 +102,10 @@ pub(super) fn received<B>(
     feed(&mut reader, &rest);
     let mut head = reader.request()?.head;
     head.protocol = wanted_protocol(headers, &nominated);
-    Ok(Received { head, nominated: nominated.into_iter().filter(|it| !is_hop_by_hop(it)).collect() })
+    Ok(Received {
+        head,
+        nominated: nominated.into_iter().filter(|it| !is_hop_by_hop(it)).collect(),
+    })
 }
 
 /// Path and query as sent; `*` stays, an absolute target without a path has the root.
@@ -140,7 +140,8 @@ pub(super) fn answered<B>(
     let mut reader = HeadReader::new(limits);
     let status = response.status();
     // The reader knows no 101, which HTTP/2 does not have; it is set right behind.
-    let shown = if status == http::StatusCode::SWITCHING_PROTOCOLS { "200" } else { status.as_str() };
+    let shown =
+        if status == http::StatusCode::SWITCHING_PROTOCOLS { "200" } else { status.as_str() };
     feed_one(&mut reader, b":status", shown.as_bytes(), false);
     let nominated: Vec<_> = members(response.headers(), http::header::CONNECTION).collect();
     let mut rest = response.headers().clone();
@@ -223,8 +224,7 @@ pub(super) fn request_of(head: &RequestHead, bodiless: bool) -> Result<Request<(
 /// Our answer as hyper's.
 pub(super) fn response_of(head: &ResponseHead) -> Result<Response<()>, Unwritable> {
     let mut response = Response::new(());
-    *response.status_mut() =
-        http::StatusCode::from_u16(head.status).map_err(|_| Unwritable)?;
+    *response.status_mut() = http::StatusCode::from_u16(head.status).map_err(|_| Unwritable)?;
     *response.headers_mut() = headers_of(&head.fields)?;
     Ok(response)
 }

@@ -11,5 +11,5 @@ mod server;
 mod upgrade;
 
 pub use client::{Http1, connect_http1};
-pub use server::serve_http1;
 pub(super) use server::Http1Shared;
+pub use server::serve_http1;

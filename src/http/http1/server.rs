@@ -206,4 +206,3 @@ fn refuse(error: HeadError) -> Result<http::Response<PipeBody>, NoAnswer> {
     let line = Pipe::full(format!("{error}\n").into(), None);
     Ok(response.map(|()| PipeBody::request(line)))
 }
-

@@ -149,7 +149,9 @@ impl Watch {
     /// all for `idle`.
     pub(super) fn overdue(&self, head: Duration, idle: Duration) -> Option<Ended> {
         let now = self.millis();
-        let late = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) >= limit.as_millis();
+        let late = |since: u64, limit: Duration| {
+            u128::from(now.saturating_sub(since)) >= limit.as_millis()
+        };
         if self.active.load(Relaxed) > 0 {
             return None;
         }

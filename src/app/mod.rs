@@ -1,0 +1,200 @@
+//! The composition root: from a file to a running sidecar, and to its end.
+//!
+//! ```text
+//!  start   file ──► Config ──► World ──► sockets ──► worker threads      (this file)
+//!                                 ▲                  control thread:
+//!  reload  file changes ──────────┘                    file, readiness,  (control.rs)
+//!                                                      the admin listener
+//!  stop    unready ──► wait ──► drain ──► end                            (this file)
+//! ```
+//!
+//! Worker threads share a [`Shared`] and nothing else. All that is not a request happens on the
+//! control thread, so that no request ever waits for it.
+
+mod control;
+mod launch;
+mod signals;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Report;
+use crate::live::Live;
+use crate::model::ServiceName;
+use crate::proxy::Shared;
+use crate::telemetry::AccessLogWriter;
+use crate::telemetry::LogError;
+
+pub use signals::run;
+
+/// How long the access log may take to write what waits, once everything else has ended.
+const PARTING: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Why a sidecar does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file cannot be read.
+    #[error("cannot read {}", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What the file says is wrong. The report shows where.
+    #[error("{0}")]
+    Config(Report),
+    /// A socket cannot be opened.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// The log cannot be written as wanted.
+    #[error("cannot log")]
+    Log(#[from] LogError),
+    /// A metric is declared twice.
+    #[error("cannot count")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Something asked of the control thread.
+enum Command {
+    /// Look at the file now; answer with the generation in force, or with what is wrong.
+    Reload(oneshot::Sender<Result<u64, String>>),
+    /// Say that we are no longer ready, and why.
+    Unready(&'static str),
+}
+
+/// A running sidecar. Dropping it breaks off whatever is under way; [`Sidecar::stop`] does not.
+#[derive(Debug)]
+pub struct Sidecar {
+    shared: Arc<Shared>,
+    status: Arc<Live<crate::admin::Status>>,
+    commands: mpsc::Sender<Command>,
+    bound: Bound,
+    /// Ends the control thread.
+    end: CancellationToken,
+    /// Breaks off the workers.
+    abort: CancellationToken,
+    workers: Vec<oneshot::Receiver<()>>,
+    control: Option<oneshot::Receiver<()>>,
+    access_log: Option<AccessLogWriter>,
+}
+
+/// Where a sidecar listens.
+#[derive(Debug, Default)]
+struct Bound {
+    inbound: Vec<SocketAddr>,
+    outbound: Vec<SocketAddr>,
+    services: Vec<(ServiceName, SocketAddr)>,
+    admin: Option<SocketAddr>,
+}
+
+impl Sidecar {
+    /// Starts the sidecar that `file` describes, on threads of its own.
+    ///
+    /// Takes requests when this returns. Must be called in a tokio runtime with I/O.
+    ///
+    /// # Errors
+    /// The file is not good, or a socket cannot be had: nothing runs then.
+    pub async fn start(file: &Path) -> Result<Self, StartError> {
+        launch::launch(file, None).await
+    }
+
+    /// Returns where it takes requests for our application.
+    pub fn inbound(&self) -> &[SocketAddr] {
+        &self.bound.inbound
+    }
+
+    /// Returns where it takes requests of our application.
+    pub fn outbound(&self) -> &[SocketAddr] {
+        &self.bound.outbound
+    }
+
+    /// Returns where it takes requests of our application for one service each.
+    pub fn service_listeners(&self) -> &[(ServiceName, SocketAddr)] {
+        &self.bound.services
+    }
+
+    /// Returns where operators ask it.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.bound.admin
+    }
+
+    /// Returns the generation of the world in force.
+    pub fn generation(&self) -> u64 {
+        *self.shared.generation.borrow()
+    }
+
+    /// Returns why it should be given no traffic; empty if it should.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.status.snapshot().not_ready.clone()
+    }
+
+    /// Takes up the file now, without waiting for the next look at it, and returns the generation
+    /// in force afterwards: requests that begin after this go by it.
+    ///
+    /// # Errors
+    /// What is wrong with the file; the generation before stays in force.
+    pub async fn reload(&self) -> Result<u64, String> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the sidecar has ended".to_owned();
+        self.commands.send(Command::Reload(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Ends in peace: says that it is not ready, goes on for `drain_delay` while callers learn of
+    /// it, takes no more connections, finishes what is under way within `drain_timeout`.
+    pub async fn stop(mut self) {
+        let runtime = self.shared.world.snapshot().config.runtime;
+        let _ = self.commands.send(Command::Unready("draining")).await;
+        self.shared.metrics.set_draining(true);
+        tracing::info!(delay = ?runtime.drain_delay, timeout = ?runtime.drain_timeout, "draining");
+        tokio::time::sleep(runtime.drain_delay).await;
+        self.shared.drain.cancel();
+        for worker in std::mem::take(&mut self.workers) {
+            let _ = worker.await;
+        }
+        self.end.cancel();
+        if let Some(control) = self.control.take() {
+            let _ = control.await;
+        }
+        if let Some(log) = self.access_log.take() {
+            let written = tokio::task::spawn_blocking(move || log.finish(PARTING)).await;
+            if !written.unwrap_or(false) {
+                tracing::warn!("access log: some lines were not written");
+            }
+        }
+        tracing::info!("ended");
+    }
+
+    /// Waits until a worker ended without being asked to.
+    fn worker_ended(&mut self) -> impl Future<Output = ()> + '_ {
+        std::future::poll_fn(|cx| {
+            let mut workers = self.workers.iter_mut();
+            if workers.any(|it| std::pin::Pin::new(it).poll(cx).is_ready()) {
+                return std::task::Poll::Ready(());
+            }
+            std::task::Poll::Pending
+        })
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        self.abort.cancel();
+        self.end.cancel();
+    }
+}
