@@ -110,6 +110,21 @@ fn no_more_than_their_share_is_ejected() {
 }
 
 #[test]
+fn one_stays_even_if_all_may_be_ejected() {
+    let mut settings = settings(Balance::LeastLoad);
+    settings.outlier.max_percent = 100;
+    let rung = Endpoints::new(&instances(&[100; 3]), &settings);
+    ends(&rung.all()[0], End::Unreachable, 3, T0);
+
+    for one in rung.all() {
+        ends(one, End::Failed, 3, T0);
+    }
+
+    let well = rung.all().iter().filter(|it| it.is_available(T0)).count();
+    assert_eq!(well, 1);
+}
+
+#[test]
 fn who_cannot_be_reached_is_left_alone_without_a_bound() {
     let rung = rung(&[100, 100], Balance::LeastLoad);
     let [one, two] = [0, 1].map(|at| rung.all()[at].clone());

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{T0, cases, instances, port, rung, seconds, settings};
+use super::{T0, cases, instances, port, seconds, settings};
 use crate::balance::{End, Endpoint, Endpoints};
 use crate::config::Balance;
 
@@ -47,10 +47,13 @@ proptest! {
     fn a_rung_keeps_its_promises(
         weights in vec(1_u32..10_000, 1..6),
         is_random in any::<bool>(),
+        max_percent in 0_u8..=100,
         events in vec(events(), 1..200),
     ) {
         let balance = if is_random { Balance::Random } else { Balance::LeastLoad };
-        let mut rung = rung(&weights, balance);
+        let mut settings = settings(balance);
+        settings.outlier.max_percent = max_percent;
+        let mut rung = Endpoints::new(&instances(&weights), &settings);
         let (mut now, mut random, mut flights) = (T0, Rng::with_seed(9), Vec::new());
 
         for event in events {
@@ -74,7 +77,7 @@ proptest! {
                     flight.end(end, Duration::from_micros(micros), now);
                     let after = all.iter().filter(|it| it.is_ejected(now)).count();
                     if after > before {
-                        prop_assert!(after * 2 <= all.len());
+                        prop_assert!(after * 100 <= all.len() * usize::from(max_percent));
                         prop_assert!(all.iter().any(|it| it.is_available(now)), "one stays");
                     }
                 }
@@ -87,7 +90,7 @@ proptest! {
                     // Requests under way keep counting; here they end first, so that the counts
                     // below are those of this rung alone.
                     flights.clear();
-                    rung = Endpoints::succeed(&rung, &instances(&weights), &settings(balance));
+                    rung = Endpoints::succeed(&rung, &instances(&weights), &settings);
                 }
             }
             let held: u32 = rung.all().iter().map(|it| it.in_flight()).sum();
