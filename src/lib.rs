@@ -1,6 +1,29 @@
 //! Dyelane: a per-pod sidecar that sends every stream to its tenant's lane.
+//!
+//! The modules stand on floors; a module uses those on lower floors only, which a test holds:
+//!
+//! ```text
+//!  7  cli                          say it
+//!  6  app                          wire it: build everything from a file, reload, drain
+//!  5  admin                        show it
+//!  4  proxy                        do it: the life of a request
+//!  3  http                         move messages
+//!  2  tenant  routing  balance     decide it
+//!  1  config  telemetry  net       read, tell, connect
+//!  0  model   live                 name it
+//! ```
+
+pub mod proxy;
+
+pub mod http;
+
+pub mod balance;
+pub mod routing;
+pub mod tenant;
 
 pub mod config;
+pub mod net;
+pub mod telemetry;
+
 pub mod live;
 pub mod model;
-pub mod tenant;

@@ -4,30 +4,56 @@
 //! it refers to is there. Nothing here opens a file, looks at a clock or reads the environment: the
 //! text and a look-up of variables are arguments.
 //!
+//! ```text
+//! text ──reading──► sections, each with its defaults and bounds ──► Config
+//!                        │
+//!                        └──► Problem… ──► Report, shown under the lines of the text
+//! ```
+//!
+//! Every problem is reported, not the first. A tenant or lane that is wrong is left out alone
+//! ([`Quarantined`]); anything else that is wrong refuses the file.
+//!
 //! Floor 1: uses [`model`](crate::model).
 
 mod carriers;
+mod failure;
+mod file;
+mod place;
+mod problem;
+mod quarantine;
+mod reading;
+mod render;
+mod restart;
 mod rules;
 mod services;
+mod sidecar;
+mod syntax;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod workload;
+mod written;
 
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
+pub use failure::{Outlier, Retries, RetryOn, Timeouts};
+pub use file::Parsed;
+pub use problem::{Label, Located, Problem, Report};
+pub use quarantine::{Entry, Quarantined};
+pub use reading::Key;
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
-pub use services::{
-    Balance, Outlier, Retries, RetryOn, Service, Timeouts, UpstreamProtocol,
-};
+pub use services::{Balance, Service, UpstreamProtocol};
+pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};
 pub use tenants::{Lane, OnUnhealthy, Tenant};
-pub use workload::{
-    Admin, AccessLog, Claims, Inbound, Limits, Log, LogFormat, Outbound, Runtime, Unknown, Workload,
-};
+pub use workload::{Claims, Inbound, Outbound, Unknown, Workload};
 
 use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use crate::model::{Instance, LaneName, ServiceName, TenantId};
 
 /// Everything `sidecar.toml` says, with defaults filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Config {
     /// `[workload]`: who we sit beside.
     pub workload: Workload,

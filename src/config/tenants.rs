@@ -1,20 +1,29 @@
 //! `[tenants.NAME]` and `[lanes.NAME]`: where tenants go, and what lanes fall back to.
 
+use serde::Serialize;
+
+use crate::config::reading::Section;
+use crate::config::written;
 use crate::model::LaneName;
 
+/// Lanes a `fallback` list has at most.
+const MOST_FALLBACKS: usize = 8;
+
 /// `[tenants.NAME]`: what is particular to a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Tenant {
     /// The lane it is sent to; none: the one of its own name.
     pub lane: Option<LaneName>,
     /// Turned off, it is routed as if it were no tenant, and still carried onward.
+    #[serde(rename = "enabled", serialize_with = "written::inverse")]
     pub disabled: bool,
     /// Whether its requests fail rather than reach the baseline.
     pub strict: bool,
 }
 
 /// What becomes of a request whose rung has instances of which none is healthy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnUnhealthy {
     /// It goes on to the next rung, as if there were none.
     #[default]
@@ -24,7 +33,7 @@ pub enum OnUnhealthy {
 }
 
 /// `[lanes.NAME]`: what is particular to a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Lane {
     /// The lanes tried, in order, after the lane and its dotted parents, before the baseline. At
     /// most 8.
@@ -33,4 +42,48 @@ pub struct Lane {
     pub strict: bool,
     /// What becomes of a request that finds this lane's instances unhealthy.
     pub on_unhealthy: OnUnhealthy,
+}
+
+impl Tenant {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            lane: section.name("lane"),
+            disabled: !section.flag("enabled", true),
+            strict: section.flag("strict", false),
+        }
+    }
+}
+
+impl OnUnhealthy {
+    const WORDS: [(&'static str, Self); 2] = [("fallback", Self::Fallback), ("fail", Self::Fail)];
+}
+
+impl Lane {
+    /// Reads the lane `own`.
+    pub(super) fn read(section: &mut Section<'_>, own: LaneName) -> Self {
+        let mut fallback: Vec<LaneName> = Vec::new();
+        section.list("fallback", ("lanes, at most 8", "[]"), |value| {
+            let lane = value.name()?;
+            if lane == own {
+                return value.refuse("names the lane itself", "remove it");
+            }
+            if fallback.contains(&lane) {
+                return value.refuse(format!("names {lane} twice"), "remove one of the two");
+            }
+            if fallback.len() == MOST_FALLBACKS {
+                return value.refuse("has more than 8 lanes", "remove those that are tried last");
+            }
+            fallback.push(lane);
+            Some(())
+        });
+        Self {
+            fallback,
+            strict: section.flag("strict", false),
+            on_unhealthy: section.choice(
+                "on_unhealthy",
+                &OnUnhealthy::WORDS,
+                OnUnhealthy::Fallback,
+            ),
+        }
+    }
 }

@@ -1,16 +1,17 @@
-//! `[workload]`, `[inbound]`, `[outbound]`, `[limits]`, `[runtime]`, `[admin]` and `[log]`: this
-//! sidecar and the pod around it.
+//! `[workload]`, `[inbound]` and `[outbound]`: the application beside us and its traffic.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::config::UpstreamProtocol;
-use crate::model::{LaneName, ServiceName};
+use crate::config::reading::{Section, Value};
+use crate::model::{Instance, LaneName, ServiceName};
 
 /// `[workload]`: who we sit beside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Workload {
     /// The service our application is a copy of.
     pub service: ServiceName,
@@ -35,7 +36,8 @@ pub struct Workload {
 }
 
 /// What becomes of a tenant named by an incoming request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Claims {
     /// It is believed: callers are our own sidecars.
     #[default]
@@ -45,7 +47,7 @@ pub enum Claims {
 }
 
 /// `[inbound]`: what comes to our application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inbound {
     /// Where requests come in; every worker listens on each.
     pub listen: Vec<SocketAddr>,
@@ -61,7 +63,8 @@ pub struct Inbound {
 }
 
 /// What becomes of a request to a host that no service has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unknown {
     /// It goes to its original destination, if the connection was redirected; else 404.
     #[default]
@@ -71,7 +74,7 @@ pub enum Unknown {
 }
 
 /// `[outbound]`: what our application sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outbound {
     /// Where our application's requests come in; every worker listens on each.
     pub listen: Vec<SocketAddr>,
@@ -84,86 +87,80 @@ pub struct Outbound {
     pub opaque_ports: Vec<u16>,
 }
 
-/// `[limits]`: bounds on what one peer can make us hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections one listener of one worker holds at a time; more wait in the kernel's queue. 1
-    /// to 1,000,000.
-    pub connections: u32,
-    /// Requests under way on one HTTP/2 connection (`SETTINGS_MAX_CONCURRENT_STREAMS`): 1 to
-    /// 10,000.
-    pub streams: u32,
-    /// Bytes of a message's fields as HTTP/2 counts them (`SETTINGS_MAX_HEADER_LIST_SIZE`): 4 KiB
-    /// to 1 MiB.
-    pub header_list: u32,
-    /// Fields of one message: 16 to 10,000.
-    pub header_fields: u32,
-    /// Bytes a peer may send on one stream before any of them went on
-    /// (`SETTINGS_INITIAL_WINDOW_SIZE`): 16 KiB to 16 MiB.
-    pub stream_window: u32,
-    /// Bytes that one connection's streams may make us hold together: 64 KiB to 1 GiB.
-    pub connection_buffer: u32,
-    /// Streams one peer may break off, or have broken off by its own faults, beyond those that
-    /// ended in peace, before its connection is ended: 10 to 10,000.
-    pub resets: u32,
-    /// How long we wait for the first bytes that tell the protocol of a connection, and for an
-    /// HTTP/2 client's first frame: 10 ms to 1 min.
-    pub detect_timeout: Duration,
-    /// How long a peer may take from the first byte of a request's head to the last: 100 ms to 10 min.
-    pub header_timeout: Duration,
-    /// How long a connection on which nothing is under way is kept: 1 s to 24 h.
-    pub connection_idle: Duration,
-    /// How long a stream may go without moving a byte while its other side waits: 1 s to 24 h.
-    pub stall_timeout: Duration,
+/// Ports whose servers speak first, so that there is nothing to look at.
+const SERVER_FIRST: [u16; 7] = [25, 3306, 5432, 6379, 9042, 11211, 27017];
+
+impl Workload {
+    /// Reads `[workload]`; none if it does not name its service.
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let document = section.document();
+        let kind = ("a name", "`service = \"order.shop\"`");
+        let service = section.required("service", kind, |it| it.name());
+        let address = ("an address", "where the caller meant to go");
+        let address = section.value("address", address, |value| {
+            let address = value.target_address()?;
+            document.claim_target(address, "workload.address", value.place());
+            Some(address)
+        });
+        let protocol =
+            section.choice("protocol", &UpstreamProtocol::WORDS, UpstreamProtocol::default());
+        let lane = section.name("lane");
+        let [cluster, zone, version] =
+            ["cluster", "zone", "version"].map(|key| section.label(key).map(Into::into));
+        let weight = section.integer("weight", 1..=10_000, Instance::DEFAULT_WEIGHT);
+        let metadata = section.metadata("metadata");
+        let service = service?;
+        Some(Self { service, address, protocol, lane, cluster, zone, weight, version, metadata })
+    }
 }
 
-/// `[runtime]`: threads, reloading, draining.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Runtime {
-    /// Worker threads: 1 to 256. None: one for each CPU we may use, at most 4.
-    pub workers: Option<u16>,
-    /// How often the file is looked at: 100 ms to 1 h.
-    pub poll: Duration,
-    /// How long streams under way may take to end after SIGTERM, in all: up to 1 h.
-    pub drain_timeout: Duration,
-    /// How long we keep taking requests after SIGTERM, unready, while callers learn of it: up to 10 min.
-    pub drain_delay: Duration,
+impl Claims {
+    const WORDS: [(&'static str, Self); 2] = [("accept", Self::Accept), ("strip", Self::Strip)];
 }
 
-/// `[admin]`: the operator's own listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Where it listens; none: nowhere. Loopback unless told.
-    pub listen: Option<SocketAddr>,
+impl Inbound {
+    /// What a file without the section says: nothing comes in by us.
+    pub(super) fn none() -> Self {
+        let (listen, opaque_ports) = (Vec::new(), Vec::new());
+        Self { listen, claims: Claims::Accept, reroute: false, echo: true, opaque_ports }
+    }
+
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            listen: section.listen("listen", SocketAddr::from(([0, 0, 0, 0], 15006))),
+            claims: section.choice("claims", &Claims::WORDS, Claims::default()),
+            reroute: section.flag("reroute", false),
+            echo: section.flag("echo", true),
+            opaque_ports: read_ports(section, &[]),
+        }
+    }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
+impl Unknown {
+    const WORDS: [(&'static str, Self); 2] =
+        [("passthrough", Self::Passthrough), ("reject", Self::Reject)];
 }
 
-/// `[log]`: what is written, and how.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Log {
-    /// What is worth a line, in the syntax of `tracing`'s `EnvFilter`; `info` unless told.
-    pub level: String,
-    /// How lines look.
-    pub format: LogFormat,
-    /// `[log.access]`: the record of requests.
-    pub access: AccessLog,
+impl Outbound {
+    /// What a file without the section says: nothing goes out by us.
+    pub(super) fn none() -> Self {
+        let (listen, opaque_ports) = (Vec::new(), SERVER_FIRST.to_vec());
+        Self { listen, unknown: Unknown::default(), echo: true, opaque_ports }
+    }
+
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            listen: section.listen("listen", SocketAddr::from(([127, 0, 0, 1], 15001))),
+            unknown: section.choice("unknown", &Unknown::WORDS, Unknown::default()),
+            echo: section.flag("echo", true),
+            opaque_ports: read_ports(section, &SERVER_FIRST),
+        }
+    }
 }
 
-/// `[log.access]`: one JSON line for each request that ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AccessLog {
-    /// Whether it is written at all, to standard output. Off unless told.
-    pub enabled: bool,
-    /// Share of requests that are written: 0.0 to 1.0. Answers we made ourselves, and failures,
-    /// are always written.
-    pub sample: f64,
+fn read_ports(section: &mut Section<'_>, default: &[u16]) -> Vec<u16> {
+    let shown = format!("{default:?}");
+    let port = |it: Value<'_>| it.integer(&(1..=u16::MAX));
+    let ports = section.list("opaque_ports", ("ports of 1 to 65535", &shown), port);
+    ports.unwrap_or_else(|| default.to_vec())
 }

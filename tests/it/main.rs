@@ -1,1 +1,5 @@
-//! t
+//! Integration tests, in one binary: each more would link every crate again.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod architecture;

@@ -1,0 +1,37 @@
+//! Picks the endpoint of a rung that a request goes to.
+//!
+//! [`Endpoints`] are the instances of one rung with what we learned of each: how long it takes to
+//! answer, how many requests it has, whether it fails. Nothing here leaves the rung, whatever
+//! happens in it; which rung it is was decided before.
+//!
+//! ```text
+//!            draw two by weight ─► the less loaded ─► Flight ─► how it ended
+//!                  ▲                     ▲                          │
+//!          ejected, unreachable    latency × in flight  ◄───────────┘
+//! ```
+//!
+//! Two things keep requests away from an endpoint. *Ejection*: it answers, and fails too often in a
+//! row. It is a judgement, so it is bounded: a share of the rung at most, and never the last one
+//! that is well. *Unreachable*: connecting to it fails too often in a row. That is a fact, so it is
+//! not bounded, and a rung of which no endpoint can be reached counts as unhealthy. Both are for a
+//! period that doubles, and both end in a slow return. If nobody is well, a pick takes who is
+//! ejected rather than nobody, then who is unreachable.
+//!
+//! State is a handful of atomics an endpoint, shared by all worker threads, and outlives a
+//! reload. Each is a number that means something by itself and guards no other memory, so
+//! `Relaxed` is enough for all of them; the one exception says so.
+//!
+//! `now` is the time since one fixed origin of the process, by a clock that never goes back.
+//!
+//! Floor 2: uses [`model`](crate::model) and [`config`](crate::config).
+
+mod draw;
+mod endpoint;
+mod load;
+mod outlier;
+mod pick;
+#[cfg(test)]
+mod tests;
+
+pub use endpoint::{End, Endpoint, Flight};
+pub use pick::Endpoints;

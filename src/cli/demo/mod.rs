@@ -1,0 +1,277 @@
+//! `dyelane demo`: the picture of the README, alive on loopback in under a second.
+//!
+//! Starts four services, alice's copy of one of them and a real sidecar beside each; shows whose
+//! calls go where; turns alice off and on by editing a `sidecar.toml` while calls run; says how to
+//! try it by hand. Everything printed was observed and is checked: what is not as it should be is
+//! said, and makes the exit code 1.
+
+mod application;
+mod client;
+mod hop;
+mod load;
+mod mesh;
+mod screen;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::{Instant, sleep};
+use tonic::transport::Channel;
+
+use self::client::Caller;
+use self::hop::CallAnswer;
+use self::load::{Alice, Load, Tally, judge};
+use self::mesh::{ALICE, Mesh, Pod};
+use self::screen::{Look, Screen, thousands};
+use crate::cli::Outcome;
+use crate::cli::fetch;
+
+/// How often we look whether a file was taken up.
+const GLANCE: Duration = Duration::from_millis(5);
+/// How long a sidecar may take to take up its file.
+const RELOAD: Duration = Duration::from_secs(10);
+/// Calls that must be answered between two flips.
+const BETWEEN_FLIPS: u64 = 300;
+/// Flips under load: off, on, off, on.
+const FLIPS: [Alice; 4] = [Alice::Off, Alice::On, Alice::Off, Alice::On];
+
+/// Runs the demo, until Ctrl-C unless `once`.
+pub(super) async fn run(once: bool) -> anyhow::Result<Outcome> {
+    let started = Instant::now();
+    let mesh = Mesh::start().await?;
+    let mut demo = Demo { screen: Screen::new(), wrong: Vec::new() };
+    let channel = application::channel("a.demo", mesh.front()?.inbound)?;
+    demo.show_picture(&mesh, started.elapsed())?;
+    demo.call_by_grpc(&channel).await?;
+    demo.call_by_http1(mesh.front()?).await?;
+    demo.flip_under_load(&channel, mesh.front()?).await?;
+    demo.conclude()?;
+    if !once {
+        demo.show_commands(mesh.front()?)?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => demo.screen.line("")?,
+            watched = demo.watch(&channel, mesh.front()?) => watched?,
+        }
+    }
+    mesh.stop().await;
+    Ok(if demo.wrong.is_empty() { Outcome::Good } else { Outcome::No })
+}
+
+/// The demo under way.
+struct Demo {
+    screen: Screen,
+    /// What was not as it should be.
+    wrong: Vec<String>,
+}
+
+impl Demo {
+    /// Prints who is where.
+    fn show_picture(&self, mesh: &Mesh, took: Duration) -> anyhow::Result<()> {
+        let screen = &self.screen;
+        let alice = |text| screen.paint(Look::Alice, text);
+        screen.line(&screen.paint(Look::Heading, "Four services, and alice's own copy of one"))?;
+        screen.line("")?;
+        screen.line(&format!("   client ──► A ─┬─► {} ─┬─► C ──► D", alice("B·alice")))?;
+        screen.line("                 └─► B ───────┘")?;
+        screen.line("")?;
+        let header = format!(
+            "   {:<9}{:<10}{:<18}{:<18}{:<18}{}",
+            "pod", "service", "application", "sidecar, inbound", "outbound", "admin"
+        );
+        screen.line(&screen.paint(Look::Faint, &header))?;
+        for pod in mesh.pods() {
+            let addresses = [pod.application, pod.inbound, pod.outbound].map(|it| it.to_string());
+            let [application, inbound, outbound] = addresses;
+            screen.line(&format!(
+                "   {:<9}{:<10}{application:<18}{inbound:<18}{outbound:<18}{}",
+                pod.name, pod.service, pod.admin
+            ))?;
+        }
+        screen.line(&format!(
+            "   5 applications and 5 sidecars, up in {} ms; each knows only the next service",
+            took.as_millis()
+        ))?;
+        Ok(())
+    }
+
+    /// Calls in the name of each caller by gRPC.
+    async fn call_by_grpc(&mut self, channel: &Channel) -> anyhow::Result<()> {
+        self.screen.heading("gRPC: three callers on one HTTP/2 connection")?;
+        for caller in [Caller::Nobody, Caller::Alice, Caller::Bob] {
+            let answer = client::call(channel, caller).await;
+            self.report(caller, Alice::On, answer.map_err(|status| status.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Calls in the name of each caller by HTTP/1.1.
+    async fn call_by_http1(&mut self, front: &Pod) -> anyhow::Result<()> {
+        self.screen.heading("HTTP/1.1: the same sidecars, the same ports")?;
+        for caller in [Caller::Nobody, Caller::Alice] {
+            let answer = get_path(front, caller).await.map_err(|error| format!("{error:#}"));
+            self.report(caller, Alice::On, answer)?;
+        }
+        Ok(())
+    }
+
+    /// Prints the way of one call, and remembers it if it is wrong.
+    fn report(
+        &mut self,
+        caller: Caller,
+        alice: Alice,
+        answer: Result<CallAnswer, String>,
+    ) -> anyhow::Result<()> {
+        let (drawn, verdict) = match answer {
+            Ok(answer) => {
+                let told = if answer.all_saw(caller.tenant()) {
+                    judge(caller, alice, &answer.path())
+                } else {
+                    Err(format!("{caller}: not every application was told whose call it was"))
+                };
+                (format!("{}{}", self.screen.path(&answer), note(&answer)), told)
+            }
+            Err(why) => (self.screen.paint(Look::Bad, &why), Err(format!("{caller}: {why}"))),
+        };
+        self.wrong.extend(verdict.err());
+        self.screen.line(&format!("   {caller:<17}{drawn}"))?;
+        Ok(())
+    }
+
+    /// Turns alice off and on in A's file while calls run.
+    async fn flip_under_load(&mut self, channel: &Channel, front: &Pod) -> anyhow::Result<()> {
+        self.screen.heading("Editing A's sidecar.toml while 8 callers call without a pause")?;
+        let load = Load::start(channel);
+        for alice in FLIPS {
+            self.wait_for_calls(&load, BETWEEN_FLIPS).await;
+            load.expect(Alice::Changing);
+            let took = flip(front, alice == Alice::On).await?;
+            load.expect(alice);
+            let word = if alice == Alice::On { "enabled = true " } else { "enabled = false" };
+            self.screen.line(&format!(
+                "   [tenants.{ALICE}] {word}  {}",
+                self.screen.paint(Look::Faint, &format!("in force after {} ms", took.as_millis()))
+            ))?;
+            let answer = client::call(channel, Caller::Alice).await;
+            self.report(Caller::Alice, alice, answer.map_err(|status| status.to_string()))?;
+        }
+        self.wait_for_calls(&load, BETWEEN_FLIPS).await;
+        self.show_tally(&load.finish().await)
+    }
+
+    /// Waits until that many more calls were answered; says so if they are not.
+    async fn wait_for_calls(&mut self, load: &Load, more: u64) {
+        let goal = load.answered() + more;
+        let end = Instant::now() + RELOAD;
+        while load.answered() < goal {
+            if Instant::now() > end {
+                self.wrong.push(format!("the callers made fewer than {more} calls in {RELOAD:?}"));
+                return;
+            }
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// Prints what came of the load.
+    fn show_tally(&mut self, tally: &Tally) -> anyhow::Result<()> {
+        let look = if tally.failed == 0 { Look::Good } else { Look::Bad };
+        let verdict = format!("{} failed", thousands(tally.failed));
+        let total = thousands(tally.total());
+        self.screen.line(&format!("   {total} calls, {}", self.screen.paint(look, &verdict)))?;
+        for (path, calls) in &tally.paths {
+            self.screen.line(&format!("   {:>12}  {path}", thousands(*calls)))?;
+        }
+        if tally.failed > 0 {
+            self.wrong.push(format!("{} of {total} calls under load failed", tally.failed));
+            self.wrong.extend(tally.examples.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// Says whether everything was as it should be.
+    fn conclude(&self) -> anyhow::Result<()> {
+        self.screen.line("")?;
+        if self.wrong.is_empty() {
+            let good = "Every call went where the file says, and every one was answered.";
+            self.screen.line(&self.screen.paint(Look::Good, good))?;
+        }
+        for wrong in &self.wrong {
+            self.screen.line(&self.screen.paint(Look::Bad, &format!("wrong: {wrong}")))?;
+        }
+        Ok(())
+    }
+
+    /// Prints what to try by hand.
+    fn show_commands(&self, front: &Pod) -> anyhow::Result<()> {
+        let Pod { inbound, admin, .. } = front;
+        let file = front.file.display();
+        let me = std::env::args().next().unwrap_or_else(|| "dyelane".to_owned());
+        self.screen.heading("Try it")?;
+        for command in [
+            format!("curl -s http://{inbound}/path"),
+            format!("curl -s -H 'x-tenant: {ALICE}' http://{inbound}/path"),
+            format!(
+                "curl -s -H 'baggage: tenant={ALICE}' --http2-prior-knowledge http://{inbound}/path"
+            ),
+            format!("curl -s 'http://{admin}/decide?service=b.demo&tenant={ALICE}'"),
+            format!("curl -s http://{admin}/metrics | grep ^dyelane_requests_total"),
+            format!("{me} explain b.demo --tenant {ALICE} --admin {admin}"),
+            format!("{me} status --admin {admin}"),
+        ] {
+            self.screen.line(&format!("   {command}"))?;
+        }
+        self.screen.heading("Turn alice off and on by hand, in any editor, and watch here")?;
+        self.screen.line(&format!("   sed -i 's/enabled = true /enabled = false/' {file}"))?;
+        self.screen.line(&format!("   sed -i 's/enabled = false/enabled = true /' {file}"))?;
+        self.screen.line(&format!("\n{}", self.screen.paint(Look::Faint, "Ctrl-C ends it.")))?;
+        Ok(())
+    }
+
+    /// Shows where alice goes each time A's sidecar has taken up its file. Never returns but with
+    /// an error.
+    async fn watch(&self, channel: &Channel, front: &Pod) -> anyhow::Result<()> {
+        let mut seen = front.generation();
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            let generation = front.generation();
+            if generation == seen {
+                continue;
+            }
+            seen = generation;
+            let went = match client::call(channel, Caller::Alice).await {
+                Ok(answer) => self.screen.path(&answer),
+                Err(status) => self.screen.paint(Look::Bad, &status.to_string()),
+            };
+            let line = format!("   generation {generation:<6}{:<17}{went}", Caller::Alice);
+            self.screen.line(&line)?;
+        }
+    }
+}
+
+/// What is to be said beside a path: of the last application, whom it thinks the call is for.
+fn note(answer: &CallAnswer) -> String {
+    match answer.steps.last() {
+        Some(last) if last.tenant.is_empty() => String::new(),
+        Some(last) => format!("   {} was told tenant={}", last.application, last.tenant),
+        None => "   nobody answered".to_owned(),
+    }
+}
+
+/// Asks A for its path by HTTP/1.1.
+async fn get_path(front: &Pod, caller: Caller) -> anyhow::Result<CallAnswer> {
+    let answer = fetch::get(front.inbound, "a.demo", "/path", caller.fields()).await?;
+    anyhow::ensure!(answer.status.is_success(), "{} {}", answer.status, answer.text().trim());
+    serde_json::from_slice(&answer.body).context("the answer is not a path")
+}
+
+/// Rewrites A's file and waits until its sidecar has taken it up. Returns how long that took.
+async fn flip(front: &Pod, on: bool) -> anyhow::Result<Duration> {
+    let before = front.generation();
+    let start = Instant::now();
+    mesh::flip(&front.file, on)?;
+    while front.generation() == before {
+        let late = start.elapsed() > RELOAD;
+        anyhow::ensure!(!late, "the sidecar did not take up {}", front.file.display());
+        sleep(GLANCE).await;
+    }
+    Ok(start.elapsed())
+}

@@ -1,0 +1,524 @@
+//! One HTTP/2 connection: its socket, its buffers, its clock.
+//!
+//! ```text
+//!           poll ──► read ──► receive.rs: frames in  ──► pipes, replies, calls
+//!            ▲       write ◄── send.rs: frames out   ◄── ready streams
+//!            └── woken by the socket, by ready streams, by the tick
+//! ```
+//!
+//! The connection is one future on one thread. It never waits for anything but its socket: a
+//! stream whose other side is slow just has its window left shut. Everything it holds is bounded:
+//! the input by one frame, the output by [`OUTPUT_HIGH`] and one frame, bodies by the windows it
+//! gave, heads by the limits, the work it does for a peer's faults by a budget.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use crate::http::client::ClientShared;
+use crate::http::exchange::{CallError, Incoming};
+use crate::http::frame::{self, DEFAULT_WINDOW, ErrorCode, write};
+use crate::http::hpack::{self, Decoder, Encoder};
+use crate::http::message::HeadLimits;
+use crate::http::ready::{Credit, Ready};
+use crate::http::server::ServerShared;
+use crate::http::stream::{Abandoned, Side, Stream};
+
+/// Output beyond which no more is produced until some was written.
+pub(super) const OUTPUT_HIGH: usize = 64 * 1024;
+/// Output beyond which no more is read: answers to control frames wait here too.
+const OUTPUT_STUCK: usize = 256 * 1024;
+/// Bytes read at a time.
+const READ: usize = 32 * 1024;
+/// Reads in one turn, before others on the thread have theirs.
+const TURNS: usize = 16;
+/// How long a connection that ended for a fault stays to let the peer read why.
+const LINGER: Duration = Duration::from_secs(1);
+/// Buffers are given back after this long without a byte.
+const SHRINK_AFTER: Duration = Duration::from_secs(5);
+/// The largest frame payload we take: the protocol's smallest limit, which we leave in place.
+pub(super) const MAX_FRAME: usize = frame::DEFAULT_MAX_FRAME_SIZE as usize;
+
+/// How an HTTP/2 connection behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Requests the peer may have under way.
+    pub streams: u32,
+    /// Bounds on each message's fields.
+    pub head: HeadLimits,
+    /// Bytes a peer may send on one stream before any of them went on.
+    pub stream_window: u32,
+    /// Bytes all streams may make us hold together.
+    pub connection_buffer: u32,
+    /// Streams broken off by the peer or by its faults, beyond those that ended in peace, before
+    /// the connection is ended.
+    pub resets: u32,
+    /// How long the peer may take to its first frame.
+    pub first_frame: Duration,
+    /// How long a frame or a head may take from its first byte to its last.
+    pub frame: Duration,
+    /// How long a connection without streams is kept.
+    pub idle: Duration,
+    /// How long a stream may have bytes for a peer that takes none.
+    pub stall: Duration,
+}
+
+impl Options {
+    /// How often the clock is looked at: often enough for the shortest of the times.
+    fn tick(&self) -> Duration {
+        let shortest = self.first_frame.min(self.frame).min(self.idle).min(self.stall);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+}
+
+/// Which end of the connection we are.
+pub(super) enum Role<H> {
+    Server { shared: Rc<ServerShared>, handler: H },
+    Client(Rc<ClientShared>),
+}
+
+/// A fault that ends the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fatal(pub(super) ErrorCode, pub(super) &'static str);
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The peer closed it, or it was drained.
+    #[error("closed")]
+    Closed,
+    /// It was idle for too long.
+    #[error("idle")]
+    Idle,
+    /// The peer took too long over this.
+    #[error("timeout: {0}")]
+    TimedOut(&'static str),
+    /// The peer broke this rule.
+    #[error("{0}: {1}")]
+    Fault(ErrorCode, &'static str),
+    /// The socket failed.
+    #[error("socket: {0:?}")]
+    Io(std::io::ErrorKind),
+}
+
+impl Ended {
+    /// Returns the end in one word, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::TimedOut(_) => "timeout",
+            Self::Fault(code, _) => code.name(),
+            Self::Io(_) => "io",
+        }
+    }
+}
+
+/// What the peer's settings say.
+pub(super) struct Peer {
+    pub(super) initial_window: u32,
+    pub(super) max_frame: u32,
+}
+
+/// How far the end of the connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// Not at all.
+    No,
+    /// We asked for no more streams; this one was the last the peer may have begun meanwhile.
+    Announced { since: Instant },
+    /// The last stream we take is said; we end with the last of them.
+    Draining,
+    /// What is written is to be flushed, then the socket shut.
+    Flushing(Ended),
+    /// The socket is shut for writing; what still comes is thrown away.
+    Lingering(Ended, Instant),
+}
+
+/// A head whose frames are not all there.
+#[derive(Default)]
+pub(super) struct Unfinished {
+    pub(super) stream: u32,
+    pub(super) end_stream: bool,
+    /// The head's frame has this fault; it is decoded all the same.
+    pub(super) fault: Option<ErrorCode>,
+    pub(super) block: Vec<u8>,
+    pub(super) frames: u32,
+}
+
+/// One HTTP/2 connection.
+pub(super) struct Connection<S, H> {
+    io: S,
+    pub(super) role: Role<H>,
+    pub(super) options: Options,
+    pub(super) input: BytesMut,
+    pub(super) output: Vec<u8>,
+    /// Bytes of `output` that were written.
+    written: usize,
+    /// Bytes that were ever written before those of `output`.
+    written_before: u64,
+    pub(super) decoder: Decoder,
+    pub(super) encoder: Encoder,
+    pub(super) streams: hashbrown::HashMap<u32, Stream>,
+    pub(super) ready: Rc<Ready>,
+    pub(super) credit: Rc<Credit>,
+    pub(super) peer: Peer,
+    pub(super) send_window: i64,
+    pub(super) receive_window: i64,
+    /// Streams that have bytes and wait for the connection's window.
+    pub(super) starved: std::collections::VecDeque<u32>,
+    /// The highest stream the peer began.
+    pub(super) last_peer_stream: u32,
+    /// The next stream we begin.
+    pub(super) next_stream: u32,
+    pub(super) unfinished: Option<Unfinished>,
+    pub(super) abandoned: Abandoned,
+    pub(super) first_frame_seen: bool,
+    pub(super) settings_acked: bool,
+    /// Streams broken off beyond those that ended in peace.
+    pub(super) faults: u32,
+    /// Frames in a row that moved nothing.
+    pub(super) chatter: u32,
+    pub(super) closing: Closing,
+    tick: Pin<Box<Sleep>>,
+    tick_every: Duration,
+    /// Bytes came or went since the last tick.
+    active: bool,
+    last_active: Instant,
+    /// When the frame or head began that is not complete yet.
+    partial_since: Option<Instant>,
+    read_closed: bool,
+}
+
+impl<S, H> Connection<S, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: FnMut(Incoming),
+{
+    pub(super) fn new(io: S, role: Role<H>, ready: Rc<Ready>, options: Options) -> Self {
+        let buffer = options.connection_buffer.max(DEFAULT_WINDOW);
+        let now = Instant::now();
+        let tick_every = options.tick();
+        Self {
+            io,
+            role,
+            input: BytesMut::with_capacity(READ),
+            output: Vec::with_capacity(4096),
+            written: 0,
+            written_before: 0,
+            decoder: Decoder::new(hpack::DEFAULT_TABLE_SIZE),
+            encoder: Encoder::new(),
+            streams: hashbrown::HashMap::new(),
+            credit: Credit::new(buffer as usize / 4, ready.clone()),
+            ready,
+            peer: Peer { initial_window: DEFAULT_WINDOW, max_frame: frame::DEFAULT_MAX_FRAME_SIZE },
+            send_window: i64::from(DEFAULT_WINDOW),
+            receive_window: i64::from(buffer),
+            starved: std::collections::VecDeque::new(),
+            last_peer_stream: 0,
+            next_stream: 1,
+            unfinished: None,
+            abandoned: Abandoned::default(),
+            first_frame_seen: false,
+            settings_acked: false,
+            faults: 0,
+            chatter: 0,
+            closing: Closing::No,
+            tick: Box::pin(tokio::time::sleep_until(now + tick_every)),
+            tick_every,
+            active: false,
+            last_active: now,
+            partial_since: None,
+            read_closed: false,
+            options,
+        }
+    }
+
+    /// Bytes given to the socket or waiting for it, ever.
+    pub(super) fn position(&self) -> u64 {
+        self.written_before + self.output.len() as u64
+    }
+
+    /// Whether everything up to `position` was certainly given to the socket.
+    fn sent_up_to(&self, position: u64) -> bool {
+        self.written_before + self.written as u64 >= position
+    }
+
+    /// Whether the peer does not keep up: the connection's window is used up, or its socket full.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.starved.is_empty() || self.output.len() - self.written >= OUTPUT_HIGH
+    }
+
+    /// Reads once. `Ready(false)`: nothing more will come.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Ended>> {
+        if self.read_closed {
+            return Poll::Pending;
+        }
+        if self.input.capacity() - self.input.len() < READ / 2 {
+            self.input.reserve(READ);
+        }
+        let read = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx));
+        let count = read.map_err(|error| Ended::Io(error.kind()))?;
+        self.active = true;
+        self.read_closed = count == 0;
+        Poll::Ready(Ok(count > 0))
+    }
+
+    /// Writes what there is, as far as the socket takes it.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, rest));
+            match count.map_err(|error| Ended::Io(error.kind()))? {
+                0 => return Poll::Ready(Err(Ended::Io(std::io::ErrorKind::WriteZero))),
+                count => self.written += count,
+            }
+            self.active = true;
+        }
+        self.written_before += self.output.len() as u64;
+        self.output.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Handles the frames that are complete.
+    fn process(&mut self) {
+        while matches!(self.closing, Closing::No | Closing::Announced { .. } | Closing::Draining) {
+            match self.next_frame() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Fatal(code, why)) => self.fail(code, why),
+            }
+        }
+        if self.input.is_empty() && self.unfinished.is_none() {
+            self.partial_since = None;
+        } else if self.partial_since.is_none() {
+            self.partial_since = Some(Instant::now());
+        }
+    }
+
+    /// Ends the connection for a fault of the peer's, and says so.
+    fn fail(&mut self, code: ErrorCode, why: &'static str) {
+        write::go_away(&mut self.output, self.last_peer_stream, code, why);
+        self.close(Ended::Fault(code, why));
+    }
+
+    /// Ends the connection once what is written has gone out.
+    pub(super) fn close(&mut self, why: Ended) {
+        self.closing = Closing::Flushing(why);
+        self.abandon_streams();
+    }
+
+    /// Tells everyone concerned that the connection is lost.
+    fn abandon_streams(&mut self) {
+        if let Role::Client(shared) = &self.role {
+            shared.close();
+        }
+        let streams = std::mem::take(&mut self.streams);
+        for (_, mut stream) in streams {
+            let error = match stream.side {
+                Side::Client { written_at, .. } if !self.sent_up_to(written_at) => {
+                    CallError::NeverSent
+                }
+                _ => CallError::Lost,
+            };
+            stream.break_off(error, ErrorCode::Cancel);
+        }
+        self.starved.clear();
+        self.note_load();
+    }
+
+    /// One turn: what can be read, handled, produced and written without waiting.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        for _ in 0..TURNS {
+            let may_read = self.output.len() - self.written < OUTPUT_STUCK;
+            let read = if may_read { self.poll_read(cx) } else { Poll::Pending };
+            match read {
+                Poll::Ready(Ok(true)) => self.process(),
+                Poll::Ready(Ok(false)) => self.end_of_input(),
+                Poll::Ready(Err(why)) => return Poll::Ready(why),
+                Poll::Pending => {}
+            }
+            // A sweep over the ready streams may fill the output; writing makes room for more.
+            loop {
+                self.produce();
+                let full = self.output.len() >= OUTPUT_HIGH;
+                match self.poll_flush(cx) {
+                    Poll::Ready(Ok(())) if full => {}
+                    Poll::Ready(Err(why)) => return Poll::Ready(why),
+                    _ => break,
+                }
+            }
+            if self.finish_if_done() || read.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn end_of_input(&mut self) {
+        // The peer sends no more: what it owes will not come. Answers may still be under way to a
+        // caller that only shut its sending side, which no HTTP/2 implementation does on purpose.
+        self.close(Ended::Closed);
+    }
+
+    /// Ends a draining connection with its last stream.
+    fn finish_if_done(&mut self) -> bool {
+        let done =
+            self.closing == Closing::Draining && self.streams.is_empty() && self.output.is_empty();
+        if done {
+            self.close(Ended::Closed);
+            self.ready.wake();
+        }
+        matches!(self.closing, Closing::Flushing(_))
+    }
+
+    /// Looks at the clock.
+    fn poll_tick(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
+        while self.tick.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if std::mem::take(&mut self.active) {
+                self.last_active = now;
+            }
+            if let Some(why) = self.overdue(now) {
+                return Some(why);
+            }
+            let quiet = self.streams.is_empty() && self.partial_since.is_none();
+            let next = if !quiet || !self.first_frame_seen || self.closing != Closing::No {
+                now + self.tick_every
+            } else if now < self.last_active + SHRINK_AFTER {
+                self.last_active + SHRINK_AFTER
+            } else {
+                self.shrink();
+                self.last_active + self.options.idle
+            };
+            self.tick.as_mut().reset(next.max(now + Duration::from_millis(1)));
+        }
+        None
+    }
+
+    /// Gives the buffers of a quiet connection back.
+    fn shrink(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > 0 {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+        self.streams.shrink_to_fit();
+    }
+
+    pub(super) fn tick_length(&self) -> Duration {
+        self.tick_every
+    }
+
+    fn overdue(&mut self, now: Instant) -> Option<Ended> {
+        let late = |since: Instant, limit: Duration| now.duration_since(since) >= limit;
+        if !self.first_frame_seen && late(self.last_active, self.options.first_frame) {
+            return Some(Ended::TimedOut("no settings"));
+        }
+        if self.partial_since.is_some_and(|since| late(since, self.options.frame)) {
+            return Some(Ended::TimedOut("an unfinished frame"));
+        }
+        if self.streams.is_empty() && late(self.last_active, self.options.idle) {
+            return Some(Ended::Idle);
+        }
+        if let Closing::Announced { since } = self.closing
+            && late(since, Duration::from_secs(1))
+        {
+            self.announce_last();
+        }
+        self.reset_stalled();
+        None
+    }
+}
+
+impl<S, H> Future for Connection<S, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: FnMut(Incoming) + Unpin,
+{
+    type Output = Ended;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.get_mut();
+        this.ready.sleep(cx.waker());
+        if !matches!(this.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
+            if let Poll::Ready(why) = this.turn(cx) {
+                this.abandon_streams();
+                return Poll::Ready(why);
+            }
+            match this.poll_tick(cx) {
+                Some(why) if this.closing == Closing::No => {
+                    let code = match why {
+                        Ended::Idle => ErrorCode::NoError,
+                        _ => ErrorCode::EnhanceYourCalm,
+                    };
+                    write::go_away(&mut this.output, this.last_peer_stream, code, "");
+                    this.close(why);
+                }
+                Some(why) => this.close(why),
+                None => {}
+            }
+        }
+        this.poll_close(cx)
+    }
+}
+
+impl<S, H> Connection<S, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: FnMut(Incoming),
+{
+    /// Shuts the socket in the order that lets the peer read our last word: flush, shut our side,
+    /// throw away what still comes, for a bounded time. Closing at once would make the kernel
+    /// answer late bytes with a reset, which throws away what the peer has not read.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            match self.closing {
+                Closing::Flushing(why) => {
+                    let now = Instant::now();
+                    if self.poll_flush(cx).is_pending() {
+                        // A peer that reads nothing does not keep us: the tick comes back.
+                        self.closing = Closing::Lingering(why, now + LINGER);
+                        continue;
+                    }
+                    let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+                    if self.read_closed {
+                        return Poll::Ready(why);
+                    }
+                    self.closing = Closing::Lingering(why, now + LINGER);
+                }
+                Closing::Lingering(why, until) => {
+                    if !self.output.is_empty() && matches!(self.poll_flush(cx), Poll::Ready(Ok(())))
+                    {
+                        let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+                    }
+                    for _ in 0..TURNS {
+                        self.input.clear();
+                        match self.poll_read(cx) {
+                            Poll::Ready(Ok(true)) => self.input.advance(self.input.len()),
+                            Poll::Ready(_) => return Poll::Ready(why),
+                            Poll::Pending => break,
+                        }
+                    }
+                    if Instant::now() >= until {
+                        return Poll::Ready(why);
+                    }
+                    self.tick.as_mut().reset(until);
+                    if self.tick.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(why);
+                    }
+                    return Poll::Pending;
+                }
+                _ => return Poll::Pending,
+            }
+        }
+    }
+}

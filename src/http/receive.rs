@@ -1,0 +1,499 @@
+//! Frames that came in: what each does to its stream and to the connection (RFC 9113 section 6).
+
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::http::connection::{Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
+use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Version};
+use crate::http::frame::{self, ErrorCode, FrameError, FrameHeader, Payload, Scope, write};
+use crate::http::message::{HeadError, HeadReader};
+use crate::http::pipe::Pipe;
+use crate::http::stream::{Receiving, Sending, Side, Stream};
+use crate::model::ResponseHead;
+
+/// Frames in a row that move nothing before a peer is taken for hostile.
+const CHATTER: u32 = 10_000;
+/// CONTINUATION frames of one head.
+const CONTINUATIONS: u32 = 32;
+
+impl<S, H> Connection<S, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: FnMut(Incoming),
+{
+    /// Handles the next frame, if it is all there. `false`: it is not.
+    pub(super) fn next_frame(&mut self) -> Result<bool, Fatal> {
+        if let Role::Server { shared, .. } = &self.role
+            && !shared.greeted.get()
+        {
+            match self.input.get(..frame::PREFACE.len()) {
+                None if frame::PREFACE.starts_with(&self.input) => return Ok(false),
+                Some(start) if start == &frame::PREFACE[..] => {}
+                _ => return Err(Fatal(ErrorCode::ProtocolError, "no HTTP/2 preface")),
+            }
+            shared.greeted.set(true);
+            self.input.advance(frame::PREFACE.len());
+        }
+        let Some(header) = FrameHeader::parse(&self.input) else { return Ok(false) };
+        let length = header.length as usize;
+        header.check(MAX_FRAME as u32).map_err(|error| Fatal(error.code, error.what))?;
+        if self.input.len() < frame::HEADER_BYTES + length {
+            return Ok(false);
+        }
+        // The frame is moved out of the way of `self`; the buffer comes back empty or with the rest.
+        let mut input = std::mem::take(&mut self.input);
+        input.advance(frame::HEADER_BYTES);
+        let payload = input.get(..length).unwrap_or_default();
+        let outcome = self.frame(header, payload);
+        input.advance(length);
+        self.input = input;
+        outcome.map(|()| true)
+    }
+
+    fn frame(&mut self, header: FrameHeader, bytes: &[u8]) -> Result<(), Fatal> {
+        let stream = header.stream;
+        if let Some(unfinished) = &self.unfinished
+            && (header.kind != frame::kind::CONTINUATION || unfinished.stream != stream)
+        {
+            return Err(Fatal(ErrorCode::ProtocolError, "a head broken off by another frame"));
+        }
+        if !self.first_frame_seen {
+            if header.kind != frame::kind::SETTINGS || header.flags & frame::flag::ACK != 0 {
+                return Err(Fatal(ErrorCode::ProtocolError, "the first frame is not SETTINGS"));
+            }
+            self.first_frame_seen = true;
+        }
+        let payload = match header.payload(bytes) {
+            Ok(payload) => payload,
+            Err(FrameError { code, scope: Scope::Connection, what }) => {
+                return Err(Fatal(code, what));
+            }
+            Err(FrameError { code, scope: Scope::Stream, .. }) => {
+                self.check_begun(stream)?;
+                return self.reset_for_fault(stream, code);
+            }
+        };
+        match payload {
+            Payload::Data { data, end_stream } => self.data(stream, data, bytes.len(), end_stream),
+            Payload::Headers(head) => {
+                self.chatter = 0;
+                let whole = head.end_headers.then_some(head.block);
+                let fault = head.fault.map(|fault| fault.code);
+                let unfinished =
+                    Unfinished { stream, end_stream: head.end_stream, fault, ..Default::default() };
+                if let Some(block) = whole {
+                    return self.head(&unfinished, block);
+                }
+                self.unfinished = Some(Unfinished { block: head.block.to_vec(), ..unfinished });
+                Ok(())
+            }
+            Payload::Continuation { block, end_headers } => self.continuation(block, end_headers),
+            Payload::ResetStream { code } => self.reset(stream, ErrorCode::from_wire(code)),
+            Payload::WindowUpdate { increment } => self.window_update(stream, increment),
+            Payload::Settings(settings) => self.settings(settings),
+            Payload::SettingsAck => {
+                self.settings_acked = true;
+                self.idle_talk()
+            }
+            Payload::Ping { ack: true, .. } => {
+                if matches!(self.closing, Closing::Announced { .. }) {
+                    self.announce_last();
+                }
+                self.idle_talk()
+            }
+            Payload::Ping { ack: false, opaque } => {
+                write::ping(&mut self.output, true, opaque);
+                self.idle_talk()
+            }
+            Payload::GoAway { last_stream, code, .. } => {
+                self.goaway(last_stream, ErrorCode::from_wire(code))
+            }
+            Payload::PushPromise { .. } => Err(Fatal(ErrorCode::ProtocolError, "PUSH_PROMISE")),
+            Payload::Priority | Payload::Unknown => self.idle_talk(),
+        }
+    }
+
+    /// Counts a frame that moves nothing: a peer that sends only such is not kept.
+    fn idle_talk(&mut self) -> Result<(), Fatal> {
+        self.chatter += 1;
+        if self.chatter > CHATTER {
+            return Err(Fatal(ErrorCode::EnhanceYourCalm, "too many frames to no end"));
+        }
+        Ok(())
+    }
+
+    /// Refuses frames on a stream that nobody began (RFC 9113 section 5.1, "idle").
+    fn check_begun(&self, stream: u32) -> Result<(), Fatal> {
+        let begun = match self.role {
+            Role::Server { .. } => stream % 2 == 1 && stream <= self.last_peer_stream,
+            Role::Client(_) => stream % 2 == 1 && stream < self.next_stream,
+        };
+        if begun {
+            Ok(())
+        } else {
+            Err(Fatal(ErrorCode::ProtocolError, "a frame on an idle stream"))
+        }
+    }
+
+    /// Resets a stream for a fault of its peer's, and counts it.
+    ///
+    /// Only this stream suffers: others on the connection may be other people's.
+    pub(super) fn reset_for_fault(&mut self, stream: u32, code: ErrorCode) -> Result<(), Fatal> {
+        self.reset_stream(stream, code, CallError::Malformed("the stream broke the rules"));
+        self.count_fault()
+    }
+
+    /// Counts a stream that ended before its time by the peer's doing. A peer that does little
+    /// else is not kept: rapid resets, whoever is made to send them (CVE-2023-44487, MadeYouReset).
+    fn count_fault(&mut self) -> Result<(), Fatal> {
+        if matches!(self.role, Role::Client(_)) {
+            return Ok(());
+        }
+        self.faults += 1;
+        if self.faults > self.options.resets {
+            return Err(Fatal(ErrorCode::EnhanceYourCalm, "too many streams broken off"));
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, id: u32, data: &[u8], whole: usize, end_stream: bool) -> Result<(), Fatal> {
+        self.check_begun(id)?;
+        // Padding counts (RFC 9113 section 6.9.1), and so does what comes for a stream now gone.
+        self.receive_window -= whole as i64;
+        if self.receive_window < 0 {
+            return Err(Fatal(ErrorCode::FlowControlError, "more bytes than the window allowed"));
+        }
+        let stream = self.streams.get_mut(&id).filter(|it| it.receiving != Receiving::Done);
+        let Some(stream) = stream else {
+            self.credit.add(whole);
+            if self.abandoned.contains(id) || matches!(self.role, Role::Client(_)) {
+                return self.idle_talk();
+            }
+            return self.reset_for_fault(id, ErrorCode::StreamClosed);
+        };
+        stream.receive_window -= whole as i64;
+        if data.is_empty() && !end_stream {
+            self.idle_talk()?;
+        } else {
+            self.chatter = 0;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.receive_window < 0 {
+            self.credit.add(whole);
+            return self.reset_for_fault(id, ErrorCode::FlowControlError);
+        }
+        self.credit.add(whole - data.len());
+        let early = stream.receiving == Receiving::Head;
+        let wrong_length =
+            stream.owe_less(data.len()).is_err() || (end_stream && !stream.kept_its_length());
+        if early || wrong_length {
+            self.credit.add(data.len());
+            return self.reset_for_fault(id, ErrorCode::ProtocolError);
+        }
+        stream.moved = true;
+        // Padding of a frame will never be taken from the pipe: give it back to the stream's window.
+        stream.receive_window += (whole - data.len()) as i64;
+        stream.inbound.push(Bytes::copy_from_slice(data));
+        if end_stream {
+            stream.received_all(None);
+            self.close_if_over(id);
+        }
+        Ok(())
+    }
+
+    fn continuation(&mut self, more: &[u8], end_headers: bool) -> Result<(), Fatal> {
+        let Some(unfinished) = &mut self.unfinished else {
+            return Err(Fatal(ErrorCode::ProtocolError, "CONTINUATION of nothing"));
+        };
+        unfinished.frames += 1;
+        let size = unfinished.block.len() + more.len();
+        // A compressed head can be no larger than the list it stands for, by much.
+        if size > self.options.head.list + MAX_FRAME || unfinished.frames > CONTINUATIONS {
+            return Err(Fatal(ErrorCode::EnhanceYourCalm, "a head without end"));
+        }
+        unfinished.block.extend_from_slice(more);
+        if end_headers && let Some(whole) = self.unfinished.take() {
+            return self.head(&whole, &whole.block);
+        }
+        Ok(())
+    }
+
+    /// Reads a whole head, and gives it to whom it concerns.
+    fn head(&mut self, start: &Unfinished, block: &[u8]) -> Result<(), Fatal> {
+        let Unfinished { stream: id, end_stream, .. } = *start;
+        let mut reader = HeadReader::new(self.options.head);
+        // Decoded whatever becomes of it: the table is the connection's.
+        self.decoder
+            .decode(block, |field| reader.field(field))
+            .map_err(|_| Fatal(ErrorCode::CompressionError, "a head that does not decode"))?;
+        if let Some(code) = start.fault {
+            self.last_peer_stream = self.last_peer_stream.max(id);
+            return self.reset_for_fault(id, code);
+        }
+        if matches!(self.role, Role::Client(_)) {
+            return self.answer_head(id, reader, end_stream);
+        }
+        if id % 2 == 0 {
+            return Err(Fatal(ErrorCode::ProtocolError, "a stream the peer may not begin"));
+        }
+        if id > self.last_peer_stream {
+            return self.request_head(id, reader, end_stream);
+        }
+        match self.streams.get(&id).map(|stream| stream.receiving) {
+            Some(Receiving::Body) => self.trailers(id, reader, end_stream),
+            Some(_) => self.reset_for_fault(id, ErrorCode::StreamClosed),
+            None if self.abandoned.contains(id) => self.idle_talk(),
+            None => Err(Fatal(ErrorCode::StreamClosed, "HEADERS on a closed stream")),
+        }
+    }
+
+    fn request_head(&mut self, id: u32, reader: HeadReader, end_stream: bool) -> Result<(), Fatal> {
+        if self.closing == Closing::Draining {
+            // The last stream is said; the caller sends this one elsewhere.
+            return Ok(());
+        }
+        self.last_peer_stream = id;
+        if self.streams.len() >= self.options.streams as usize {
+            self.abandoned.push(id);
+            write::reset_stream(&mut self.output, id, ErrorCode::RefusedStream);
+            return self.count_fault();
+        }
+        let request = match reader.request() {
+            Ok(request) => request,
+            Err(HeadError::Malformed(_)) => {
+                return self.reset_for_fault(id, ErrorCode::ProtocolError);
+            }
+            Err(HeadError::TooLarge) => return self.refuse_large(id, end_stream),
+        };
+        if end_stream && request.content_length.is_some_and(|length| length > 0) {
+            return self.reset_for_fault(id, ErrorCode::ProtocolError);
+        }
+        let reply = Reply::new();
+        reply.sent_by(&self.ready, id);
+        let inbound = Pipe::new();
+        let owed = request.content_length;
+        self.begin(id, Side::Server(reply.clone()), Sending::Head, inbound.clone(), owed);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.receiving = Receiving::Body;
+            if end_stream {
+                stream.received_all(None);
+            }
+        }
+        self.note_load();
+        let incoming =
+            Incoming {
+                head: request.head,
+                nominated: Vec::new(),
+                body: inbound,
+                reply,
+                version: Version::Http2,
+            };
+        if let Role::Server { handler, .. } = &mut self.role {
+            handler(incoming);
+        }
+        Ok(())
+    }
+
+    /// Answers a head beyond the limits: 431 (RFC 6585 section 5), and the stream is over.
+    fn refuse_large(&mut self, id: u32, end_stream: bool) -> Result<(), Fatal> {
+        let mut head = ResponseHead::new(431);
+        head.fields.push(b"x-dyelane-reason", b"malformed");
+        self.write_response(id, &head, true);
+        self.abandoned.push(id);
+        if !end_stream {
+            write::reset_stream(&mut self.output, id, ErrorCode::NoError);
+        }
+        self.count_fault()
+    }
+
+    /// Enters a stream.
+    pub(super) fn begin(
+        &mut self,
+        id: u32,
+        side: Side,
+        sending: Sending,
+        inbound: Rc<Pipe>,
+        owed: Option<u64>,
+    ) {
+        let ours = self.options.stream_window;
+        // Until it acknowledged our settings, the peer may count on the protocol's own window.
+        let granted = if self.settings_acked { ours } else { ours.max(frame::DEFAULT_WINDOW) };
+        inbound.written_by(&self.ready, id, ours as usize / 2, self.credit.clone());
+        let stream = Stream {
+            side,
+            receiving: Receiving::Head,
+            sending,
+            inbound,
+            receive_window: i64::from(granted),
+            send_window: i64::from(self.peer.initial_window),
+            owed,
+            starved: false,
+            moved: true,
+            stalled: 0,
+        };
+        self.streams.insert(id, stream);
+    }
+
+    fn trailers(&mut self, id: u32, reader: HeadReader, end_stream: bool) -> Result<(), Fatal> {
+        let trailers = reader.trailers();
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        match trailers {
+            Ok(trailers) if end_stream && stream.kept_its_length() => {
+                let trailers = Some(trailers).filter(|it| !it.is_empty());
+                stream.moved = true;
+                stream.received_all(trailers);
+                self.close_if_over(id);
+                Ok(())
+            }
+            _ => self.reset_for_fault(id, ErrorCode::ProtocolError),
+        }
+    }
+
+    /// A head on a stream that we began: interim, final, or trailers.
+    fn answer_head(&mut self, id: u32, reader: HeadReader, end_stream: bool) -> Result<(), Fatal> {
+        self.check_begun(id)?;
+        let Some(stream) = self.streams.get_mut(&id) else { return self.idle_talk() };
+        match stream.receiving {
+            Receiving::Body => return self.trailers(id, reader, end_stream),
+            Receiving::Done => return self.reset_for_fault(id, ErrorCode::StreamClosed),
+            Receiving::Head => {}
+        }
+        let Side::Client { call, head: bodiless, .. } = &stream.side else { return Ok(()) };
+        let call = call.clone();
+        let answer = match reader.response() {
+            Ok(answer) => answer,
+            Err(error) => {
+                let why = match error {
+                    HeadError::Malformed(why) => why,
+                    HeadError::TooLarge => "header list too large",
+                };
+                self.reset_stream(id, ErrorCode::ProtocolError, CallError::Malformed(why));
+                return Ok(());
+            }
+        };
+        let status = answer.head.status;
+        if status < 200 {
+            if end_stream {
+                return self.reset_for_fault(id, ErrorCode::ProtocolError);
+            }
+            call.event(CallEvent::Interim(answer.head));
+            return Ok(());
+        }
+        // RFC 9110 section 6.4.1: these have no body, whatever their length says.
+        let bodiless = *bodiless || status == 204 || status == 304;
+        stream.owed = if bodiless { Some(0) } else { answer.content_length };
+        if end_stream && !stream.kept_its_length() {
+            return self.reset_for_fault(id, ErrorCode::ProtocolError);
+        }
+        stream.receiving = Receiving::Body;
+        stream.moved = true;
+        if end_stream {
+            stream.received_all(None);
+        }
+        call.event(CallEvent::Head(answer.head));
+        if end_stream {
+            self.close_if_over(id);
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, id: u32, code: ErrorCode) -> Result<(), Fatal> {
+        self.check_begun(id)?;
+        let Some(mut stream) = self.streams.remove(&id) else { return self.idle_talk() };
+        let error = match code {
+            ErrorCode::RefusedStream => CallError::Refused,
+            code => CallError::Reset(code),
+        };
+        // A body that broke off never looks complete, whatever the code says.
+        let told = if code == ErrorCode::NoError { ErrorCode::InternalError } else { code };
+        if stream.receiving == Receiving::Done {
+            // All of its half was here: only ours was unwelcome.
+            if let Sending::Body(body) = &stream.sending {
+                body.close();
+            }
+            if let Side::Server(reply) = &stream.side {
+                reply.finish(Gone::Left);
+            }
+        } else {
+            stream.break_off(error, told);
+        }
+        self.note_load();
+        self.count_fault()
+    }
+
+    fn window_update(&mut self, id: u32, more: u32) -> Result<(), Fatal> {
+        if id == 0 {
+            self.send_window += i64::from(more);
+            if self.send_window > i64::from(frame::LARGEST_WINDOW) {
+                return Err(Fatal(
+                    ErrorCode::FlowControlError,
+                    "the connection's window overflows",
+                ));
+            }
+            self.feed_starved();
+            return Ok(());
+        }
+        self.check_begun(id)?;
+        let Some(stream) = self.streams.get_mut(&id) else { return self.idle_talk() };
+        stream.send_window += i64::from(more);
+        if stream.send_window > i64::from(frame::LARGEST_WINDOW) {
+            return self.reset_for_fault(id, ErrorCode::FlowControlError);
+        }
+        if matches!(stream.sending, Sending::Body(_)) {
+            self.ready.push(id);
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, settings: frame::Settings) -> Result<(), Fatal> {
+        if let Some(window) = settings.initial_window_size {
+            let change = i64::from(window) - i64::from(self.peer.initial_window);
+            self.peer.initial_window = window;
+            for (id, stream) in &mut self.streams {
+                stream.send_window += change;
+                if stream.send_window > i64::from(frame::LARGEST_WINDOW) {
+                    return Err(Fatal(ErrorCode::FlowControlError, "a stream's window overflows"));
+                }
+                if change > 0 && matches!(stream.sending, Sending::Body(_)) {
+                    self.ready.push(*id);
+                }
+            }
+        }
+        if let Some(size) = settings.max_frame_size {
+            self.peer.max_frame = size;
+        }
+        if let Some(size) = settings.header_table_size {
+            if let Some(least) = settings.least_header_table_size {
+                self.encoder.set_max_table_size(least);
+            }
+            self.encoder.set_max_table_size(size);
+        }
+        if let Role::Client(shared) = &self.role {
+            shared.settings(settings.max_concurrent_streams, settings.enable_connect_protocol);
+        }
+        write::settings_ack(&mut self.output);
+        self.idle_talk()
+    }
+
+    fn goaway(&mut self, last: u32, code: ErrorCode) -> Result<(), Fatal> {
+        let Role::Client(shared) = &self.role else {
+            // A caller that will begin no more streams; those under way go on.
+            return self.idle_talk();
+        };
+        shared.retire();
+        let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
+        for id in left_out {
+            if let Some(mut stream) = self.streams.remove(&id) {
+                stream.break_off(CallError::Refused, ErrorCode::RefusedStream);
+            }
+        }
+        tracing::debug!(last, %code, "upstream sends us away");
+        if self.closing == Closing::No {
+            self.closing = Closing::Draining;
+        }
+        self.note_load();
+        Ok(())
+    }
+}

@@ -1,0 +1,344 @@
+//! Frames that go out: heads, bodies as far as windows allow, resets, windows given back.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::http::client::LAST_STREAM;
+use crate::http::connection::{Closing, Connection, MAX_FRAME, OUTPUT_HIGH, Role};
+use crate::http::exchange::{CallError, Gone, Incoming, Step};
+use crate::http::frame::{ErrorCode, write};
+use crate::http::hpack::Block;
+use crate::http::pipe::{End, Piece};
+use crate::http::stream::{Receiving, Sending, Side};
+use crate::model::Fields;
+use crate::model::RequestHead;
+use crate::model::ResponseHead;
+
+/// What came of looking for something to send on a stream.
+enum Pumped {
+    /// A frame was written; there may be more.
+    Some,
+    /// Nothing can be sent now; someone will tell when.
+    Nothing,
+}
+
+impl<S, H> Connection<S, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: FnMut(Incoming),
+{
+    /// Turns what is ready into frames, one stream after the other, until the output is full.
+    pub(super) fn produce(&mut self) {
+        if matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
+            return;
+        }
+        self.follow_wishes();
+        // A stream with more to send goes to the end of the queue: each has its turn.
+        while self.output.len() < OUTPUT_HIGH {
+            let Some(id) = self.ready.pop() else { break };
+            self.serve(id);
+        }
+        if let Some(bytes) = self.credit.take() {
+            self.receive_window += bytes as i64;
+            write::window_update(&mut self.output, 0, u32::try_from(bytes).unwrap_or(0));
+        }
+    }
+
+    /// Does what the holder of the connection's handle asked for.
+    fn follow_wishes(&mut self) {
+        match &self.role {
+            Role::Server { shared, .. } => {
+                if shared.draining.get() && self.closing == Closing::No {
+                    // RFC 9113 section 6.8: first the highest number there is, so that nothing the
+                    // caller sends meanwhile is lost; a PING tells when it knows.
+                    write::go_away(&mut self.output, LAST_STREAM, ErrorCode::NoError, "");
+                    write::ping(&mut self.output, false, *b"dyelane!");
+                    self.closing = Closing::Announced { since: Instant::now() };
+                }
+            }
+            Role::Client(shared) => {
+                if shared.is_retired() && self.closing == Closing::No {
+                    self.closing = Closing::Draining;
+                }
+                self.open_calls();
+            }
+        }
+    }
+
+    /// Says which stream is the last, and takes no more.
+    pub(super) fn announce_last(&mut self) {
+        write::go_away(&mut self.output, self.last_peer_stream, ErrorCode::NoError, "");
+        self.closing = Closing::Draining;
+        self.ready.wake();
+    }
+
+    /// Sends the requests that wait for a stream.
+    fn open_calls(&mut self) {
+        let Role::Client(shared) = &self.role else { return };
+        let shared = shared.clone();
+        while self.output.len() < OUTPUT_HIGH
+            && let Some(opening) = shared.next(self.streams.len(), self.next_stream)
+        {
+            if opening.call.cancelled().is_some() {
+                continue;
+            }
+            let id = self.next_stream;
+            self.next_stream += 2;
+            let bodiless = opening.body.is_at_end();
+            self.write_request(id, &opening.head, bodiless);
+            opening.call.carried_by(&self.ready, id);
+            let sending = if bodiless {
+                Sending::Done
+            } else {
+                opening.body.read_by(&self.ready, id);
+                Sending::Body(opening.body)
+            };
+            let side = Side::Client {
+                head: opening.head.method == http::Method::HEAD,
+                written_at: self.position(),
+                call: opening.call.clone(),
+            };
+            let inbound = opening.call.body.clone();
+            self.begin(id, side, sending, inbound, None);
+            if !bodiless {
+                self.ready.push(id);
+            }
+        }
+        self.note_load();
+    }
+
+    /// Sends the next thing of one stream.
+    fn serve(&mut self, id: u32) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        match &stream.side {
+            Side::Client { call, .. } => {
+                if let Some(code) = call.cancelled() {
+                    return self.reset_stream(id, code, CallError::Reset(code));
+                }
+                if stream.inbound.is_closed() && stream.receiving != Receiving::Done {
+                    let code = ErrorCode::Cancel;
+                    return self.reset_stream(id, code, CallError::Reset(code));
+                }
+            }
+            Side::Server(reply) => {
+                if matches!(stream.sending, Sending::Head) {
+                    let reply = reply.clone();
+                    while let Some(step) = reply.next() {
+                        self.step(id, step);
+                    }
+                }
+            }
+        }
+        self.open_window(id);
+        match self.pump(id) {
+            Pumped::Some => self.ready.push(id),
+            Pumped::Nothing => self.close_if_over(id),
+        }
+    }
+
+    fn step(&mut self, id: u32, step: Step) {
+        match step {
+            Step::Interim(head) => self.write_response(id, &head, false),
+            Step::Reset(code) => self.reset_stream(id, code, CallError::Reset(code)),
+            Step::Answer(head, body) => {
+                let bodiless = body.is_at_end();
+                self.write_response(id, &head, bodiless);
+                let Some(stream) = self.streams.get_mut(&id) else { return };
+                stream.moved = true;
+                stream.sending = if bodiless {
+                    Sending::Done
+                } else {
+                    body.read_by(&self.ready, id);
+                    Sending::Body(body)
+                };
+            }
+        }
+    }
+
+    /// Gives the peer back the window of what was taken from the stream's pipe.
+    fn open_window(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.receiving == Receiving::Done {
+            return;
+        }
+        let more = stream.inbound.take_freed(self.options.stream_window as usize / 2);
+        if more > 0 {
+            stream.receive_window += more as i64;
+            write::window_update(&mut self.output, id, u32::try_from(more).unwrap_or(0));
+        }
+    }
+
+    /// Sends one frame of a stream's body, if there is something and the windows allow it.
+    fn pump(&mut self, id: u32) -> Pumped {
+        let Some(stream) = self.streams.get_mut(&id) else { return Pumped::Nothing };
+        let Sending::Body(body) = &stream.sending else { return Pumped::Nothing };
+        let body = body.clone();
+        let window = stream.send_window.min(self.send_window);
+        let most = MAX_FRAME.min(self.peer.max_frame as usize);
+        let room = usize::try_from(window).unwrap_or(0).min(most);
+        if room == 0 && body.buffered() > 0 {
+            if self.send_window <= 0 && stream.send_window > 0 && !stream.starved {
+                stream.starved = true;
+                self.starved.push_back(id);
+            }
+            return Pumped::Nothing;
+        }
+        match body.take(room.max(1)) {
+            Piece::Wait => return Pumped::Nothing,
+            Piece::Data(bytes) => {
+                stream.moved = true;
+                stream.send_window -= bytes.len() as i64;
+                self.send_window -= bytes.len() as i64;
+                let last = body.is_at_end();
+                if last {
+                    stream.sending = Sending::Done;
+                }
+                self.write_data(id, &bytes, last);
+                if last {
+                    self.close_if_over(id);
+                    return Pumped::Nothing;
+                }
+                return Pumped::Some;
+            }
+            Piece::End(End::Complete(None)) => {
+                stream.sending = Sending::Done;
+                self.write_data(id, b"", true);
+            }
+            Piece::End(End::Complete(Some(trailers))) => {
+                stream.sending = Sending::Done;
+                self.write_head(id, true, &trailers, |_| {});
+            }
+            Piece::End(End::Broken(code)) => {
+                self.reset_stream(id, code, CallError::Reset(code));
+                return Pumped::Nothing;
+            }
+        }
+        self.close_if_over(id);
+        Pumped::Nothing
+    }
+
+    /// The connection's window opened: those who wait for it go on, in order.
+    pub(super) fn feed_starved(&mut self) {
+        if self.send_window <= 0 {
+            return;
+        }
+        for id in std::mem::take(&mut self.starved) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.starved = false;
+                self.ready.push(id);
+            }
+        }
+    }
+
+    /// Ends a stream before its time, and tells the peer and everyone concerned.
+    pub(super) fn reset_stream(&mut self, id: u32, code: ErrorCode, error: CallError) {
+        write::reset_stream(&mut self.output, id, code);
+        self.abandoned.push(id);
+        if let Some(mut stream) = self.streams.remove(&id) {
+            if let Side::Server(reply) = &stream.side {
+                reply.finish(Gone::Broken);
+            }
+            stream.break_off(error, code);
+        }
+        self.note_load();
+    }
+
+    /// Removes a stream on which both sides said everything.
+    ///
+    /// An answer may be complete while its request is not: then the rest of the request is asked
+    /// not to come, once nobody wants it (RFC 9113 section 8.1).
+    pub(super) fn close_if_over(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if let (Side::Server(reply), Sending::Done) = (&stream.side, &stream.sending) {
+            if stream.receiving != Receiving::Done {
+                if !stream.inbound.is_closed() {
+                    return;
+                }
+                write::reset_stream(&mut self.output, id, ErrorCode::NoError);
+                self.abandoned.push(id);
+                stream.inbound.end(End::Broken(ErrorCode::Cancel));
+            }
+            reply.finish(Gone::Answered);
+        } else if !stream.is_over() {
+            return;
+        }
+        stream.inbound.writer_left();
+        self.streams.remove(&id);
+        self.faults = self.faults.saturating_sub(1);
+        self.chatter = 0;
+        self.note_load();
+        if self.closing == Closing::Draining && self.streams.is_empty() {
+            self.ready.wake();
+        }
+    }
+
+    /// Resets the streams whose bytes wait for a peer that takes none.
+    pub(super) fn reset_stalled(&mut self) {
+        let ticks = self.options.stall.as_millis() / self.tick_length().as_millis().max(1);
+        let mut stalled = Vec::new();
+        for (id, stream) in &mut self.streams {
+            let waits = matches!(&stream.sending, Sending::Body(body) if body.buffered() > 0);
+            if std::mem::take(&mut stream.moved) || !waits {
+                stream.stalled = 0;
+            } else {
+                stream.stalled += 1;
+                if u128::from(stream.stalled) >= ticks {
+                    stalled.push(*id);
+                }
+            }
+        }
+        for id in stalled {
+            let code = ErrorCode::Cancel;
+            self.reset_stream(id, code, CallError::Reset(code));
+        }
+    }
+
+    /// Tells the pool how much the connection carries, so that it can choose among several.
+    pub(super) fn note_load(&self) {
+        if let Role::Client(shared) = &self.role {
+            shared.note_load(self.streams.len(), self.is_blocked());
+        }
+    }
+
+    fn write_data(&mut self, id: u32, bytes: &[u8], end_stream: bool) {
+        let length = u32::try_from(bytes.len()).unwrap_or(0);
+        write::data_header(&mut self.output, id, length, end_stream);
+        self.output.extend_from_slice(bytes);
+    }
+
+    fn write_head(
+        &mut self,
+        id: u32,
+        end_stream: bool,
+        fields: &Fields,
+        pseudo: impl FnOnce(&mut Block<'_>),
+    ) {
+        let Self { output, encoder, peer, .. } = self;
+        write::headers(output, id, end_stream, peer.max_frame, |out| {
+            let mut block = encoder.block(out);
+            pseudo(&mut block);
+            for (name, value, sensitive) in fields.iter_marked() {
+                block.field(name, value, sensitive);
+            }
+        });
+    }
+
+    pub(super) fn write_response(&mut self, id: u32, head: &ResponseHead, end_stream: bool) {
+        self.write_head(id, end_stream, &head.fields, |block| block.status(head.status));
+    }
+
+    fn write_request(&mut self, id: u32, head: &RequestHead, end_stream: bool) {
+        self.write_head(id, end_stream, &head.fields, |block| {
+            block.method(head.method.as_str().as_bytes());
+            // RFC 9113 section 8.5: a plain CONNECT has neither.
+            if head.method != http::Method::CONNECT || head.protocol.is_some() {
+                block.scheme(head.scheme.as_str().as_bytes());
+                block.path(head.path.as_bytes());
+            }
+            block.authority(head.authority.as_bytes());
+            if let Some(protocol) = &head.protocol {
+                block.field(b":protocol", protocol.as_bytes(), false);
+            }
+        });
+    }
+}

@@ -1,0 +1,290 @@
+//! The program as an operator meets it: arguments in; text, JSON and an exit code out.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const LADDERS: &str = r#"
+[workload]
+service = "order.shop"
+
+[inbound]
+listen = "127.0.0.1:0"
+
+[outbound]
+listen = "127.0.0.1:0"
+
+[tenants.bob]
+enabled = false
+
+[tenants.carol]
+strict = true
+
+[lanes.alice]
+fallback = ["staging"]
+
+[[rule]]
+name = "beta users"
+match = { headers = { x-beta = "yes" } }
+set = { tenant = "alice" }
+
+[services."user.shop"]
+hosts = ["users:9000"]
+[[services."user.shop".instances]]
+address = "127.0.0.1:9001"
+zone = "zone-a"
+version = "1.4.2"
+[[services."user.shop".instances]]
+address = "127.0.0.1:9002"
+lane = "staging"
+"#;
+
+/// A directory with one file in it.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn with(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("sidecar.toml"), text).unwrap();
+        Self { directory }
+    }
+
+    fn dyelane(&self, arguments: &[&str]) -> Said {
+        dyelane_in(self.directory.path(), arguments)
+    }
+}
+
+/// What the program said, and how it ended.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {}", self.out))
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyelane"));
+    command.current_dir(directory).args(arguments).stdin(Stdio::null());
+    command.env_remove("DYELANE_CONFIG").env_remove("DYELANE_ADMIN");
+    command
+}
+
+fn dyelane_in(directory: &Path, arguments: &[&str]) -> Said {
+    command(directory, arguments).output().unwrap().into()
+}
+
+fn dyelane(arguments: &[&str]) -> Said {
+    dyelane_in(&root(), arguments)
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn help_names_every_verb_with_examples_and_exit_codes() {
+    let said = dyelane(&["--help"]);
+
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    for word in ["run", "check", "explain", "status", "demo", "completions", "Exit codes:"] {
+        assert!(said.out.contains(word), "{word} in {}", said.out);
+    }
+}
+
+#[test]
+fn no_verb_and_a_wrong_verb_are_bad_input() {
+    for arguments in [&[][..], &["go"], &["check", "a", "--config", "b"], &["explain"]] {
+        let said = dyelane(arguments);
+
+        assert_eq!((said.code, &*said.out), (Some(2), ""), "{arguments:?}");
+        assert!(!said.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let said = dyelane(&["--version"]);
+
+    assert_eq!(said.out, format!("dyelane {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_written_for_each_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let said = dyelane(&["completions", shell]);
+
+        assert_eq!(said.code, Some(0), "{shell}");
+        assert!(said.out.contains("explain"), "{shell}");
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_error() {
+    let mut child = command(&root(), &["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+
+    drop(child.stdout.take());
+    let said = Said::from(child.wait_with_output().unwrap());
+
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+}
+
+#[test]
+fn the_example_is_a_good_file() {
+    let said = dyelane(&["check", "sidecar.toml"]);
+
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    assert!(said.out.starts_with("sidecar.toml is good"), "{}", said.out);
+}
+
+#[test]
+fn every_problem_of_a_bad_file_is_reported_with_its_line() {
+    let files = Files::with(&LADDERS.replace("listen", "lisen"));
+
+    let said = files.dyelane(&["check"]);
+    let json = files.dyelane(&["check", "-o", "json"]);
+
+    assert_eq!(said.code, Some(2));
+    assert_eq!(said.out.matches("lisen = ").count(), 2, "{}", said.out);
+    assert!(said.out.contains("--> sidecar.toml:6:1"), "{}", said.out);
+    assert_eq!(json.code, Some(2));
+    assert_eq!(json.json()["good"], false);
+    assert_eq!(json.json()["problems"][0]["line"], 6);
+}
+
+#[test]
+fn a_bad_tenant_alone_would_be_left_out_and_is_named() {
+    let files = Files::with(&LADDERS.replace("enabled = false", "enabled = \"no\""));
+
+    let said = files.dyelane(&["check", "-o", "json"]);
+
+    assert_eq!(said.code, Some(2));
+    assert_eq!(said.json()["good"], false);
+    assert_eq!(said.json()["left_out"][0], "tenant bob");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_bad_input() {
+    for verb in [&["check", "gone.toml"][..], &["explain", "a", "--config", "gone.toml"]] {
+        let said = dyelane(verb);
+
+        assert_eq!(said.code, Some(2), "{verb:?}");
+        assert!(said.err.contains("gone.toml"), "{}", said.err);
+    }
+}
+
+#[test]
+fn the_file_is_the_one_named_in_the_environment_where_none_is_named() {
+    let files = Files::with(LADDERS);
+    let file = files.directory.path().join("sidecar.toml");
+
+    let said = command(Path::new("/"), &["check"]).env("DYELANE_CONFIG", &file).output().unwrap();
+
+    assert_eq!(said.status.code(), Some(0));
+}
+
+#[test]
+fn explain_shows_the_ladder_rung_by_rung() {
+    let said = Files::with(LADDERS).dyelane(&["explain", "user.shop", "--tenant", "alice"]);
+
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    insta::assert_snapshot!(said.out, @r"
+    user.shop for tenant alice, by the file alone
+
+     LANE     OUTCOME
+     alice    absent   no instance there
+     staging  taken    has an instance to take it
+
+    => staging (fallback: from the lane's fallback list)
+
+     INSTANCE        HEALTH  WEIGHT  LOAD  ZONE  VERSION
+     127.0.0.1:9002  up      100     -     -     -
+    ");
+}
+
+#[test]
+fn explain_says_the_same_in_json() {
+    let files = Files::with(LADDERS);
+    let ask = |arguments: &[&str]| {
+        let said = files.dyelane(&[&["explain", "-o", "json"], arguments].concat());
+        let json = said.json();
+        let text = |key: &str| json[key].as_str().unwrap_or("-").to_owned();
+        (said.code, text("tenant"), text("known_by"), text("lane"), text("reason"))
+    };
+    let answer = |code, tenant: &str, known_by: &str, lane: &str, reason: &str| {
+        let text = str::to_owned;
+        (Some(code), text(tenant), text(known_by), text(lane), text(reason))
+    };
+
+    let nobody = ask(&["user.shop"]);
+    let by_host = ask(&["users:9000", "-t", "alice"]);
+    let disabled = ask(&["user.shop", "-t", "bob"]);
+    let strict = ask(&["user.shop", "-t", "carol"]);
+    let by_field = ask(&["user.shop", "-H", "baggage: a=1, tenant=staging"]);
+    let by_rule = ask(&["user.shop", "-H", "x-beta: yes"]);
+    let unclear = ask(&["user.shop", "-H", "x-tenant: a", "-H", "x-tenant: b"]);
+
+    assert_eq!(nobody, answer(0, "-", "none", "-", "baseline"));
+    assert_eq!(by_host, answer(0, "alice", "asked", "staging", "fallback"));
+    assert_eq!(disabled, answer(0, "bob", "asked", "-", "disabled"));
+    assert_eq!(strict, answer(1, "carol", "asked", "-", "no_instance"));
+    assert_eq!(by_field, answer(0, "staging", "baggage", "staging", "exact"));
+    assert_eq!(by_rule, answer(0, "alice", "rule \"beta users\"", "staging", "fallback"));
+    assert_eq!((unclear.0, &*unclear.4), (Some(1), "claim"));
+}
+
+#[test]
+fn explain_says_what_is_wrong_with_a_question() {
+    let files = Files::with(LADDERS);
+    for (arguments, code, says) in [
+        (&["user.shp"][..], 1, "there is \"user.shop\""),
+        (&["user.shop", "-t", "a b"], 2, "\"a b\" is no tenant"),
+        (&["user.shop", "-H", "nonsense"], 2, "header cannot be"),
+        (&["user.shop", "--path", "x"], 2, "path cannot be"),
+        (&["user.shop", "--source", "x"], 2, "source cannot be"),
+    ] {
+        let said = files.dyelane(&[&["explain"], arguments].concat());
+
+        assert_eq!((said.code, &*said.out), (Some(code), ""), "{arguments:?}");
+        assert!(said.err.contains(says), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_sidecar_that_is_not_there_is_named() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free.to_string();
+    for verb in [&["status"][..], &["explain", "user.shop"]] {
+        let said = dyelane(&[verb, &["--admin", &free]].concat());
+
+        assert_eq!((said.code, &*said.out), (Some(1), ""));
+        assert!(said.err.contains(&format!("nothing listens at {free}")), "{}", said.err);
+    }
+}
+
+#[test]
+fn the_demo_finds_everything_as_it_should_be() {
+    let said = dyelane(&["demo", "--once"]);
+
+    assert_eq!((said.code, &*said.err), (Some(0), ""), "{}", said.out);
+    assert!(said.out.contains("client → A → B·alice → C → D   D was told tenant=alice"));
+    assert!(said.out.contains("calls, 0 failed"), "{}", said.out);
+}
