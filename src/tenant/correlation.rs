@@ -12,8 +12,9 @@ use crate::tenant::bit;
 use crate::tenant::identifier::Form;
 use crate::tenant::table::{Id, Owner, Table};
 
-/// Fields that are looked at; more are not.
-const FIELDS: usize = 16;
+/// Fields that are looked at; more are not. A configuration has at most 16 identifiers, and none is
+/// more than two fields.
+const FIELDS: usize = 32;
 /// Longest value of an opaque identifier, in bytes; a longer one is none.
 const OPAQUE_BYTES: usize = 256;
 
@@ -70,7 +71,7 @@ pub enum Recall {
 impl Correlation {
     /// Prepares an empty table.
     ///
-    /// The first 16 fields are looked at; B3 is two, each other identifier is one.
+    /// The first 32 fields are looked at; B3 is two, each other identifier is one.
     pub fn new(settings: &Settings) -> Self {
         let mut watched = ArrayVec::<Watch, FIELDS>::new();
         for (kind, id) in (0..).zip(&settings.ids) {
