@@ -5,3 +5,6 @@
 mod architecture;
 mod cli;
 mod corpus;
+mod harness;
+mod lanes;
+mod tenancy;
