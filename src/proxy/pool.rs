@@ -1,13 +1,14 @@
 //! Upstream connections of one worker: HTTP/2 ones shared, HTTP/1.1 ones kept for the next request.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use crate::config::Service;

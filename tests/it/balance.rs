@@ -309,7 +309,7 @@ async fn an_instance_that_fails_is_left_alone() {
     }
 
     assert_eq!(bad.seen().len(), 3);
-    let catalog = mesh.side.admin("/catalog").await.text();
+    let catalog = mesh.side.admin_json("/catalog").await.to_string();
     assert!(catalog.contains("\"ejected\":true"), "{catalog}");
 }
 

@@ -5,8 +5,11 @@
 mod architecture;
 mod balance;
 mod cli;
+mod corpus;
+mod drain;
 mod harness;
 mod lanes;
+mod reload;
 mod retries;
 mod tenancy;
 mod timeouts;
