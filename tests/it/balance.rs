@@ -271,7 +271,8 @@ async fn an_instance_that_dies_costs_no_more_than_it_had_in_hand() {
 
 #[tokio::test]
 async fn an_instance_that_comes_back_gets_requests_again() {
-    let snippet = "services.'user.shop'.outlier = { failures = 2, ejection = '100ms', max_ejection = '100ms' }";
+    let snippet = "services.'user.shop'.retries.attempts = 2
+        services.'user.shop'.outlier = { failures = 1, ejection = '100ms', max_ejection = '100ms' }";
     let mesh = Mesh::new(snippet).app(USER, BASELINE).app(USER, BASELINE).start().await;
     let app = mesh.apps_of(USER, BASELINE).next().unwrap();
     app.kill().await;
@@ -293,7 +294,7 @@ async fn an_instance_that_comes_back_gets_requests_again() {
 #[tokio::test]
 async fn an_instance_that_fails_is_left_alone() {
     let snippet = "services.'user.shop' = \
-        { outlier = { failures = 3, ejection = '1h', max_ejection = '1h' }, retries.attempts = 1 }";
+        { balance = 'random', outlier = { failures = 3, ejection = '1h', max_ejection = '1h' }, retries.attempts = 1 }";
     let plan = Mesh::new(snippet).app(USER, BASELINE);
     let mesh = plan.serve(USER, BASELINE, async |_| answer(503, "no")).start().await;
     let bad = mesh.apps_of(USER, BASELINE).nth(1).unwrap();

@@ -189,7 +189,8 @@ async fn a_bad_tenant_stays_as_it_was_while_another_flips() {
     let mesh = user("tenants.alice.lane = 'beta'\ntenants.bob.lane = 'alice'").start().await;
 
     let file = fs::read_to_string(mesh.side.file()).unwrap();
-    let spoilt = file.replace("lane = \"beta\"", "lane = \"not a lane\"");
+    let spoilt = "[tenants.alice]\nlane = \"not a lane\"";
+    let spoilt = file.replace("[tenants.alice]\nlane = \"beta\"", spoilt);
     let spoilt =
         spoilt.replace("[tenants.bob]\nlane = \"alice\"", "[tenants.bob]\nlane = \"beta\"");
     fs::write(mesh.side.file(), &spoilt).unwrap();
