@@ -181,24 +181,6 @@ async fn a_call_that_is_cancelled_ends_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_reset_half_way_ends_at_the_server() {
-    let calls = Calls::start().await;
-    let stream = tokio::net::TcpStream::connect(calls.mesh.side.outbound()).await.unwrap();
-    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let request = http::Request::post(format!("http://{ECHO}/Echo/Sum"))
-        .header("content-type", "application/grpc")
-        .header("x-tenant", "alice");
-
-    let (_answer, mut half) = client.send_request(request.body(()).unwrap(), false).unwrap();
-    half.send_data(bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 16, 1]), false).unwrap();
-    calls.services[1].until_called(1).await;
-    half.send_reset(h2::Reason::CANCEL);
-
-    calls.services[1].until_abandoned(1).await;
-}
-
-#[tokio::test]
 async fn large_messages_pass() {
     let calls = Calls::start().await;
     let load: Vec<u8> = (0..4 << 20).map(|it| u8::try_from(it % 251).unwrap()).collect();
