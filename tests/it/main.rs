@@ -15,3 +15,4 @@ mod reload;
 mod retries;
 mod tenancy;
 mod timeouts;
+mod worlds;
