@@ -3,3 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod cli;
+mod corpus;
