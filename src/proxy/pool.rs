@@ -1,13 +1,13 @@
 //! Upstream connections of one worker: HTTP/2 ones shared, HTTP/1.1 ones kept for the next request.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use slab::Slab;
 use tokio::time::Instant;
 
