@@ -315,6 +315,7 @@ impl Pipe {
 
 impl Drop for State {
     fn drop(&mut self) {
+        // Nobody will take what still waits: its account is settled here.
         if let Some(credit) = &self.credit {
             credit.add(self.buffered.saturating_sub(self.retaken));
         }

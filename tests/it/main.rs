@@ -4,3 +4,7 @@
 
 mod architecture;
 mod cli;
+mod corpus;
+mod harness;
+mod lanes;
+mod tenancy;
