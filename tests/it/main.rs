@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod balance;
 mod cli;
 mod corpus;
+mod drain;
 mod harness;
 mod lanes;
+mod reload;
+mod retries;
 mod tenancy;
+mod timeouts;

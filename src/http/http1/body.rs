@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::http::exchange::{Gone, Reply};
+use crate::http::exchange::{Call, Gone, Reply};
 use crate::http::frame::ErrorCode;
 use crate::http::http1::head::{fields_of, headers_of};
 use crate::http::pipe::{End, Piece, Pipe};
@@ -27,16 +27,24 @@ pub(super) struct PipeBody {
     pipe: Rc<Pipe>,
     /// Told when the body is over, if it is an answer's.
     reply: Option<Rc<Reply>>,
+    /// The call whose request it is, if it is a request's: once it is cancelled, the body is someone
+    /// else's to read.
+    call: Option<Rc<Call>>,
     over: bool,
 }
 
 impl PipeBody {
-    pub(super) fn request(pipe: Rc<Pipe>) -> Self {
-        Self { pipe, reply: None, over: false }
+    pub(super) fn request(pipe: Rc<Pipe>, call: Rc<Call>) -> Self {
+        Self { pipe, reply: None, call: Some(call), over: false }
+    }
+
+    /// A body that is nobody's message: complete, and ours.
+    pub(super) fn own(pipe: Rc<Pipe>) -> Self {
+        Self { pipe, reply: None, call: None, over: false }
     }
 
     pub(super) fn answer(pipe: Rc<Pipe>, reply: Rc<Reply>) -> Self {
-        Self { pipe, reply: Some(reply), over: false }
+        Self { pipe, reply: Some(reply), call: None, over: false }
     }
 }
 
@@ -53,6 +61,9 @@ impl Body for PipeBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(code) = self.call.as_ref().and_then(|call| call.cancelled()) {
+            return Poll::Ready(Some(Err(Broken(code))));
+        }
         match self.pipe.poll_take(cx, PIECE) {
             Poll::Pending | Poll::Ready(Piece::Wait) => Poll::Pending,
             Poll::Ready(Piece::Data(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),

@@ -189,7 +189,7 @@ async fn respond<H: FnMut(Incoming)>(
     if let (101, Some(upgrade), Some(protocol)) = (head.status, upgrade, wanted) {
         upgrade::announce(response.headers_mut(), &protocol);
         tokio::task::spawn_local(upgrade::serve(upgrade, body, answer, reply));
-        return Ok(response.map(|()| PipeBody::request(Pipe::empty())));
+        return Ok(response.map(|()| PipeBody::own(Pipe::empty())));
     }
     Ok(response.map(|()| PipeBody::answer(answer, reply)))
 }
@@ -208,5 +208,5 @@ fn refuse(error: HeadError) -> Result<http::Response<PipeBody>, NoAnswer> {
     let close = http::HeaderValue::from_static("close");
     response.headers_mut().insert(http::header::CONNECTION, close);
     let line = Pipe::full(format!("{error}\n").into(), None);
-    Ok(response.map(|()| PipeBody::request(line)))
+    Ok(response.map(|()| PipeBody::own(line)))
 }
