@@ -487,3 +487,45 @@ impl std::fmt::Debug for Pipe {
         shown.field("closed", &state.closed).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe of ten bytes whose stream is over, and the account of its connection.
+    fn left() -> (Rc<Pipe>, Rc<Credit>) {
+        let ready = Rc::default();
+        let credit = Credit::new(10, Rc::clone(&ready));
+        let pipe = Pipe::new();
+        pipe.written_by(&ready, 1, 10, credit.clone());
+        pipe.push(Bytes::from_static(b"0123456789"));
+        pipe.end(End::Complete(None));
+        pipe.writer_left();
+        (pipe, credit)
+    }
+
+    #[test]
+    fn bytes_taken_after_their_stream_ended_are_paid_to_the_connection() {
+        let (pipe, credit) = left();
+
+        pipe.take(4);
+        pipe.take(6);
+
+        assert_eq!(credit.take(), Some(10));
+    }
+
+    #[test]
+    fn bytes_nobody_takes_are_paid_to_the_connection_once() {
+        for close in [true, false] {
+            let (pipe, credit) = left();
+
+            if close {
+                pipe.close();
+            }
+            drop(pipe);
+
+            assert_eq!(credit.take(), Some(10));
+            assert_eq!(credit.take(), None);
+        }
+    }
+}

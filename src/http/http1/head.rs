@@ -33,7 +33,6 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "te"
-            | "trailer"
             | "http2-settings"
             // We answer it ourselves, by reading the body.
             | "expect"
@@ -160,10 +159,12 @@ pub(super) fn answered<B>(
 pub(super) struct Unwritable;
 
 /// Our fields as hyper's. Cookies, which HTTP/2 lets come in pieces, are one line again (RFC 9113
-/// section 8.2.3).
+/// section 8.2.3). A message that announces trailers goes out in chunks, whatever its length: nothing
+/// else carries them (RFC 9112 section 7.1.2).
 pub(super) fn headers_of(fields: &Fields) -> Result<HeaderMap, Unwritable> {
     let mut headers = HeaderMap::with_capacity(fields.len());
     let mut cookies = Vec::new();
+    let in_chunks = fields.iter().any(|(name, _)| name == b"trailer");
     for (name, value, sensitive) in fields.iter_marked() {
         if name == b"cookie" {
             if !cookies.is_empty() {
@@ -173,7 +174,7 @@ pub(super) fn headers_of(fields: &Fields) -> Result<HeaderMap, Unwritable> {
             continue;
         }
         let name = HeaderName::from_bytes(name).map_err(|_| Unwritable)?;
-        if is_hop_by_hop(name.as_str()) {
+        if is_hop_by_hop(name.as_str()) || (in_chunks && name == http::header::CONTENT_LENGTH) {
             continue;
         }
         let mut value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;

@@ -78,7 +78,6 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .max_headers(options.head.fields)
         .max_buf_size(options.head.list.max(8192))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);
