@@ -8,6 +8,7 @@ mod cli;
 mod corpus;
 mod drain;
 mod harness;
+mod http2;
 mod lanes;
 mod reload;
 mod retries;
