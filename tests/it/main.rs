@@ -10,6 +10,7 @@ mod correlation;
 mod drain;
 mod grpc;
 mod harness;
+mod http2;
 mod lanes;
 mod reload;
 mod retries;

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,6 +18,9 @@ use crate::http::pipe::{End, Piece, Pipe};
 
 /// Bytes handed to hyper at a time, at most.
 const PIECE: usize = 64 * 1024;
+
+/// How long a caller may go on sending what nobody wants.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A pipe as a body that hyper sends.
 pub(super) struct PipeBody {
@@ -99,14 +103,14 @@ impl Drop for PipeBody {
 }
 
 /// Moves a body that hyper receives into a pipe, as the pipe has room.
-pub(super) async fn receive(mut body: Incoming, pipe: Rc<Pipe>) {
+pub(super) async fn receive(body: &mut Incoming, pipe: &Pipe) {
     let end = loop {
         if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
             break End::Broken(ErrorCode::Cancel);
         }
         // A reader that leaves ends the wait for the next frame.
         let frame = poll_fn(|cx| {
-            if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(cx) {
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Some(frame));
             }
             pipe.poll_closed(cx).map(|()| None)
@@ -125,6 +129,17 @@ pub(super) async fn receive(mut body: Incoming, pipe: Rc<Pipe>) {
         }
     };
     pipe.end(end);
+}
+
+/// Receives a request's body; what comes when nobody wants it any more is thrown away for a while.
+///
+/// hyper closes a connection on which something is left unread, and the kernel then takes back what
+/// the caller has not read yet: the very answer that made the rest unwanted (RFC 9112 section 9.6).
+pub(super) async fn receive_request(mut body: Incoming, pipe: Rc<Pipe>) {
+    receive(&mut body, &pipe).await;
+    let rest =
+        async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 fn trailers(headers: HeaderMap) -> Option<crate::model::Fields> {

@@ -268,14 +268,14 @@ impl Exchange {
             let upgrade = hyper::upgrade::on(&mut response);
             return self.switch(head, upgrade).await;
         }
-        let body = response.into_body();
+        let mut body = response.into_body();
         if is_empty(&body) {
             self.call.body.end(End::Complete(None));
             self.call.event(CallEvent::Head(head));
             return true;
         }
         self.call.event(CallEvent::Head(head));
-        receive(body, self.call.body.clone()).await;
+        receive(&mut body, &self.call.body).await;
         self.call.body.with_end(|end| matches!(end, Some(End::Complete(_))))
     }
 
