@@ -3,4 +3,5 @@
 mod accounting;
 mod clock;
 mod engine;
+mod spec;
 mod wire;
