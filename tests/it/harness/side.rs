@@ -1,9 +1,9 @@
 //! A sidecar with the file it runs on.
 
-use std::sync::Mutex;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use dyelane::app::Sidecar;
 use tempfile::TempDir;
