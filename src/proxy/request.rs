@@ -173,7 +173,7 @@ impl Worker {
                 Retry::NoAttempts
             } else if !passage.body.can_rewind() {
                 Retry::NoBody
-            } else if !budget.take() {
+            } else if !was_never_seen(&outcome) && !budget.take() {
                 Retry::NoBudget
             } else {
                 Retry::Sent
@@ -363,6 +363,12 @@ impl std::fmt::Display for Causes<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an upstream said that it never looked at the request, or we never sent it: sending it
+/// again is no second request, and an upstream that goes away leaves out many at once.
+fn was_never_seen(outcome: &Result<Answer, ProxyError>) -> bool {
+    matches!(outcome, Err(ProxyError::Interrupted { source, .. }) if source.never_processed())
 }
 
 /// Whether an answer speaks against the instance that gave it: those of a proxy or a server that

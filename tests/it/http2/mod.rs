@@ -4,6 +4,8 @@ mod accounting;
 mod calling;
 mod clock;
 mod engine;
+mod hostile;
 mod serving;
+mod sharing;
 mod spec;
 mod wire;
