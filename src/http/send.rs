@@ -84,9 +84,6 @@ where
         while self.output.len() < OUTPUT_HIGH
             && let Some(opening) = shared.next(self.open(), self.next_stream)
         {
-            if opening.call.cancelled().is_some() {
-                continue;
-            }
             if opening.head.protocol.is_some() && !shared.takes_extended_connect() {
                 opening.call.event(CallEvent::Failed(CallError::NoTunnels));
                 continue;

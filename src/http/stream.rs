@@ -133,8 +133,11 @@ impl Stream {
                 self.inbound.end(End::Broken(passed_on(code)));
                 if self.receiving == Receiving::Head {
                     call.event(CallEvent::Failed(error));
-                } else if let Sending::Body(body) = &self.sending {
-                    // The answer is on its way to the caller: this request is not sent again.
+                } else if let Sending::Body(body) = &self.sending
+                    && call.cancelled().is_none()
+                {
+                    // The answer is on its way to the caller: this request is not sent again. But
+                    // for whoever cancelled, the body is theirs: they may send it elsewhere.
                     body.close();
                 }
             }

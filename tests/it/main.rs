@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod balance;
 mod cli;
 mod corpus;
+mod drain;
 mod harness;
 mod http2;
 mod lanes;
+mod reload;
+mod retries;
 mod tenancy;
+mod timeouts;

@@ -58,7 +58,7 @@ async fn the_header_is_left_out_where_the_operator_says_so() {
 #[tokio::test]
 async fn foreign_members_of_baggage_keep_every_byte() {
     let mesh = user("").start().await;
-    let (one, two) = ("k8s.a=1;p=%20 ;q ,  b = 2", " , c=\"3\";x");
+    let (one, two) = ("k8s.a=1;p=%20 ;q ,  b = 2", ", c=\"3\";x");
 
     mesh.ask(USER).header("baggage", one).header("baggage", two).tenant("alice").await;
 
