@@ -313,7 +313,7 @@ async fn goaway_refuses_the_later_streams_and_lets_the_earlier_ones_finish() {
 
         assert_eq!(answer(&calls[0]).await.status, 200);
         assert_eq!(answer(&calls[1]).await.status, 200);
-        assert_eq!(failure(&calls[2]).await, CallError::Refused);
+        assert_eq!(failure(&calls[2]).await, CallError::LeftOut);
         assert_eq!(failure(&late).await, CallError::NeverSent);
         assert!(calling.client.is_retired());
         assert_eq!(calling.wire.until(|it| *it == Heard::Closed).await, [Heard::Closed]);
@@ -327,7 +327,7 @@ async fn what_was_not_processed_is_known() {
     for (said, error) in [
         (Some(reset(1, RefusedStream)), CallError::Refused),
         (Some(reset(1, Cancel)), CallError::Reset(Cancel)),
-        (Some(go_away(0, 0)), CallError::Refused),
+        (Some(go_away(0, 0)), CallError::LeftOut),
         (None, CallError::Lost),
     ] {
         local(async {
@@ -338,7 +338,7 @@ async fn what_was_not_processed_is_known() {
             }
 
             assert_eq!(failure(&call).await, error);
-            let safe = matches!(error, CallError::Refused);
+            let safe = matches!(error, CallError::Refused | CallError::LeftOut);
             assert_eq!(error.never_processed(), safe);
         })
         .await;
