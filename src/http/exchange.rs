@@ -191,6 +191,9 @@ pub enum CallError {
     /// The answer breaks the rules of its protocol.
     #[error("malformed answer: {0}")]
     Malformed(&'static str),
+    /// The request cannot be said in the peer's protocol; nothing of it was sent.
+    #[error("unfit for the peer's protocol: {0}")]
+    Unfit(&'static str),
 }
 
 impl CallError {
@@ -198,7 +201,7 @@ impl CallError {
     /// safe whatever it does.
     pub fn never_processed(self) -> bool {
         match self {
-            Self::NeverSent | Self::Refused => true,
+            Self::NeverSent | Self::Refused | Self::Unfit(_) => true,
             Self::Reset(_) | Self::Lost | Self::Malformed(_) => false,
         }
     }
