@@ -111,20 +111,24 @@ fn main() {
 
 fn correlation(alice: TenantId) {
     let correlation = Correlation::new(&section().correlation);
-    let requests: Vec<_> = (0..CALLS).map(traced).collect();
+    let known: Vec<_> = (0..CALLS).map(traced).collect();
     let unknown: Vec<_> = (CALLS..2 * CALLS).map(traced).collect();
-    let nothing = Fields::default();
-    let of = |requests: &'static [Fields], number: u32| {
-        requests.get(number as usize).unwrap_or(&nothing)
-    };
     let now = Duration::from_secs(1);
+    let one = traced(0);
 
-    measure("recall, table empty", |_| correlation.recall(request(0), now));
-    measure("remember two new identifiers", |it| correlation.remember(request(it), alice, now));
-    measure("remember two known ones", |_| correlation.remember(request(CALLS - 1), alice, now));
-    measure("recall a known one", |it| correlation.recall(request(CALLS - 1 - it % 10_000), now));
-    measure("recall two unknown ones", |it| {
-        correlation.recall(&unknown[usize::try_from(it).unwrap_or_default()], now)
+    measure("recall, table empty", |_| correlation.recall(&one, now));
+    let mut requests = known.iter().cycle();
+    measure("remember two new identifiers", |_| {
+        requests.next().map(|it| correlation.remember(it, alice, now))
     });
+    let last = known.iter().rev().take(10_000);
+    let mut requests = last.clone().cycle();
+    measure("remember two known ones", |_| {
+        requests.next().map(|it| correlation.remember(it, alice, now))
+    });
+    let mut requests = last.cycle();
+    measure("recall a known one", |_| requests.next().map(|it| correlation.recall(it, now)));
+    let mut requests = unknown.iter().cycle();
+    measure("recall two unknown ones", |_| requests.next().map(|it| correlation.recall(it, now)));
     println!("{:8}     identifiers held", correlation.len());
 }

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Query, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use http::{StatusCode, Uri, header};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::catalog;
@@ -69,7 +70,7 @@ async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, String) {
 async fn config(Shared(state): Shared<Arc<State>>) -> Response {
     let (world, status) = (state.world.snapshot(), state.status.snapshot());
     let uptime = SystemTime::now().duration_since(status.started).unwrap_or_default();
-    Json(json!({
+    shown(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "generation": world.generation,
         "ready": status.not_ready.is_empty(),
@@ -77,13 +78,12 @@ async fn config(Shared(state): Shared<Arc<State>>) -> Response {
         "status": &*status,
         "effective": &*world.config,
     }))
-    .into_response()
 }
 
 async fn show_catalog(Shared(state): Shared<Arc<State>>) -> Response {
     let world = state.world.snapshot();
     let services = catalog::services(&world, (state.now)());
-    Json(json!({ "generation": world.generation, "services": services })).into_response()
+    shown(&json!({ "generation": world.generation, "services": services }))
 }
 
 async fn decide(
@@ -94,7 +94,7 @@ async fn decide(
     let answer =
         Question::from_pairs(pairs).and_then(|question| explain(&world, &question, (state.now)()));
     match answer {
-        Ok(explanation) => Json(explanation).into_response(),
+        Ok(explanation) => shown(&explanation),
         Err(refusal @ Refusal::UnknownService { .. }) => {
             refuse(StatusCode::NOT_FOUND, &refusal.to_string())
         }
@@ -114,5 +114,13 @@ async fn not_allowed() -> Response {
 
 /// An answer that says no, and why.
 fn refuse(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
+    (status, shown(&json!({ "error": why }))).into_response()
+}
+
+/// An answer in JSON that a person can read too.
+fn shown(value: &impl Serialize) -> Response {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }

@@ -55,7 +55,7 @@ fn state(not_ready: &[&str]) -> Arc<State> {
         metrics: Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap()),
         world: Arc::new(Live::new(World::first(config, catalog))),
         status: Arc::new(Live::new(status)),
-        now: || Duration::ZERO,
+        now: Box::new(|| Duration::ZERO),
     })
 }
 

@@ -30,11 +30,6 @@ impl Draw {
         Self { places, aliases: aliases(weights, places) }
     }
 
-    /// Returns whether all weigh the same.
-    pub(super) fn is_even(&self) -> bool {
-        self.aliases.is_empty()
-    }
-
     /// Returns a place, by weight; none if there is no place.
     pub(super) fn draw(&self, random: &mut fastrand::Rng) -> Option<usize> {
         if self.places == 0 {
@@ -43,6 +38,20 @@ impl Draw {
         let place = random.u32(..self.places) as usize;
         let Some(alias) = self.aliases.get(place) else { return Some(place) };
         Some(if random.f32() < alias.stay { place } else { alias.other as usize })
+    }
+
+    /// Returns a place to compare with one that was drawn; none if there is no other.
+    ///
+    /// Where all weigh the same it is another one, so that the worse of two can get nothing. Where
+    /// they differ it may be the same again, so that each keeps about the share that its weight
+    /// gives it: between the square of it and twice of it.
+    pub(super) fn draw_rival(&self, first: usize, random: &mut fastrand::Rng) -> Option<usize> {
+        if !self.aliases.is_empty() {
+            return self.draw(random);
+        }
+        let others = self.places.checked_sub(1).filter(|others| *others > 0)?;
+        let drawn = random.u32(..others) as usize;
+        Some(if drawn < first { drawn } else { drawn + 1 })
     }
 }
 
@@ -99,8 +108,22 @@ mod tests {
             seen[draw.draw(&mut random).unwrap()] += 1;
         }
 
-        assert!(draw.is_even());
+        assert!(draw.aliases.is_empty());
         assert!(seen.iter().all(|it| (9_500..10_500).contains(it)), "{seen:?}");
+    }
+
+    #[test]
+    fn a_rival_of_equal_weight_is_anyone_else() {
+        let (draw, mut random) = (Draw::new(&[7; 4]), fastrand::Rng::with_seed(1));
+        let mut seen = [0; 4];
+
+        for _ in 0..30_000 {
+            seen[draw.draw_rival(2, &mut random).unwrap()] += 1;
+        }
+
+        assert_eq!(seen[2], 0);
+        assert!([0, 1, 3].iter().all(|it| (9_500..10_500).contains(&seen[*it])), "{seen:?}");
+        assert_eq!(Draw::new(&[7]).draw_rival(0, &mut random), None);
     }
 
     proptest! {
@@ -111,7 +134,7 @@ mod tests {
             let draw = Draw::new(&weights);
 
             let total: f64 = weights.iter().map(|it| f64::from(*it)).sum();
-            if !draw.is_even() {
+            if !draw.aliases.is_empty() {
                 for (chance, weight) in chances(&draw).iter().zip(&weights) {
                     prop_assert!((chance - f64::from(*weight) / total).abs() < 1e-6);
                 }

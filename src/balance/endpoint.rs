@@ -200,8 +200,8 @@ impl Flight {
         &self.endpoint
     }
 
-    /// Takes in what the endpoint said, while the request goes on: `latency` is from its head sent to the answer's
-    /// head, or to the failure.
+    /// Takes in what the endpoint said, while the request goes on: `latency` is from the request's
+    /// head sent to the answer's head, or to the failure.
     ///
     /// For requests that last: an answer that streams for an hour says at once that the endpoint is
     /// well.

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use crate::balance::draw::Draw;
 use crate::balance::endpoint::{Endpoint, Knowledge, Neighbours};
 use crate::config::{Balance, Service};
@@ -101,37 +103,37 @@ impl Endpoints {
     pub fn pick(
         &self,
         now: Duration,
-        random: &mut fastrand::Rng,
+        random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
-        let Some(first) = self.try_draws(now, random, &exclude) else {
-            return self.look_at_all(now, random, &exclude);
+        let exclude = &exclude;
+        let draw = |random: &mut _| self.draw.draw(random);
+        let Some((place, first)) = self.try_draws(now, random, exclude, draw) else {
+            return self.look_at_all(now, random, exclude);
         };
-        if self.balance == Balance::Random || self.list.len() == 1 {
+        if self.balance == Balance::Random {
             return Some(first);
         }
-        // Where all weigh the same the two are never one, so that the more loaded of two endpoints
-        // gets nothing. Where they differ they may be, so that each keeps about its share: between
-        // the square of it and twice of it.
-        let is_even = self.draw.is_even();
-        let is_first = |it: &Endpoint| is_even && std::ptr::eq(it, &raw const **first);
-        let second = self.try_draws(now, random, |it| is_first(it) || exclude(it));
-        Some(second.map_or(first, |second| self.less_loaded(first, second, now)))
+        let rival = |random: &mut _| self.draw.draw_rival(place, random);
+        let second = self.try_draws(now, random, exclude, rival);
+        Some(second.map_or(first, |(_, second)| self.less_loaded(first, second, now)))
     }
 
     /// Draws one that is to be had, if a few draws find one.
     fn try_draws(
         &self,
         now: Duration,
-        random: &mut fastrand::Rng,
+        random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
-    ) -> Option<&Arc<Endpoint>> {
+        draw: impl Fn(&mut Rng) -> Option<usize>,
+    ) -> Option<(usize, &Arc<Endpoint>)> {
         for _ in 0..DRAWS {
-            let drawn = self.list.get(self.draw.draw(random)?)?;
+            let place = draw(random)?;
+            let drawn = self.list.get(place)?;
             if drawn.is_available(now) && !exclude(drawn) {
                 let share = drawn.share(now);
                 if share >= 1.0 || random.f32() < share {
-                    return Some(drawn);
+                    return Some((place, drawn));
                 }
             }
         }
@@ -168,7 +170,7 @@ impl Endpoints {
     fn look_at_all(
         &self,
         now: Duration,
-        random: &mut fastrand::Rng,
+        random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
         let mut best = (0, None, 0.0);

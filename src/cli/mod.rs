@@ -23,6 +23,8 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::app::StartError;
+
 /// What an operator said.
 #[derive(Debug, Parser)]
 #[command(name = "dyelane", version, about = ABOUT, long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
@@ -179,8 +181,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
 fn sidecar(file: WhichFile) -> anyhow::Result<Outcome> {
     let file = file.path();
     block_on(async {
-        crate::app::run(&file).await?;
-        Ok(Outcome::Good)
+        match crate::app::run(&file).await {
+            Ok(()) => Ok(Outcome::Good),
+            Err(StartError::Config(report)) => {
+                print::talk(report.to_string().trim_end());
+                Ok(Outcome::BadInput)
+            }
+            Err(error @ StartError::Read { .. }) => Ok(print::bad_input(&error.into())),
+            Err(error) => Err(error.into()),
+        }
     })
 }
 

@@ -159,11 +159,10 @@ impl Pipe {
         state.credit = Some(credit);
     }
 
-    /// The connection the bytes come in on is done with this body: it asks for no more credit.
+    /// The stream the bytes come in on is over: it is told nothing more. What still waits here is
+    /// paid to the connection's account as it is taken, or when nobody is left to take it.
     pub(super) fn writer_left(&self) {
-        let mut state = self.state.borrow_mut();
-        state.writer = Listener::Nobody;
-        state.credit = None;
+        self.state.borrow_mut().writer = Listener::Nobody;
     }
 
     /// Waits until the pipe has room, or its reader wants no more.
@@ -314,6 +313,15 @@ impl Pipe {
     }
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        // Nobody will take what still waits: its account is settled here.
+        if let Some(credit) = &self.credit {
+            credit.add(self.buffered.saturating_sub(self.retaken));
+        }
+    }
+}
+
 impl State {
     fn tell_reader(&mut self) {
         if !self.told {
@@ -365,5 +373,47 @@ impl std::fmt::Debug for Pipe {
         let mut shown = f.debug_struct("Pipe");
         shown.field("buffered", &state.buffered).field("end", &state.end);
         shown.field("closed", &state.closed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe of ten bytes whose stream is over, and the account of its connection.
+    fn left() -> (Rc<Pipe>, Rc<Credit>) {
+        let ready = Rc::default();
+        let credit = Credit::new(10, Rc::clone(&ready));
+        let pipe = Pipe::new();
+        pipe.written_by(&ready, 1, 10, credit.clone());
+        pipe.push(Bytes::from_static(b"0123456789"));
+        pipe.end(End::Complete(None));
+        pipe.writer_left();
+        (pipe, credit)
+    }
+
+    #[test]
+    fn bytes_taken_after_their_stream_ended_are_paid_to_the_connection() {
+        let (pipe, credit) = left();
+
+        pipe.take(4);
+        pipe.take(6);
+
+        assert_eq!(credit.take(), Some(10));
+    }
+
+    #[test]
+    fn bytes_nobody_takes_are_paid_to_the_connection_once() {
+        for close in [true, false] {
+            let (pipe, credit) = left();
+
+            if close {
+                pipe.close();
+            }
+            drop(pipe);
+
+            assert_eq!(credit.take(), Some(10));
+            assert_eq!(credit.take(), None);
+        }
     }
 }

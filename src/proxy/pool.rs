@@ -1,13 +1,14 @@
 //! Upstream connections of one worker: HTTP/2 ones shared, HTTP/1.1 ones kept for the next request.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hashbrown::HashMap;
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::config::Service;
@@ -121,12 +122,20 @@ impl Connection {
 struct Peer {
     connections: Vec<Connection>,
     connecting: usize,
-    waiting: Vec<Waker>,
+    /// Requests that wait; each takes itself out.
+    waiting: Slab<Waker>,
     /// The last attempt to connect failed so, at that moment: those who waited for it fail too.
     failed: Option<(Instant, ConnectError)>,
 }
 
 impl Peer {
+    /// Has those who wait look again.
+    fn wake(&self) {
+        for (_, waker) in &self.waiting {
+            waker.wake_by_ref();
+        }
+    }
+
     /// Whether one more connection is to be made, now that someone waits for one.
     fn may_connect(&self, version: Version, terms: &Terms) -> bool {
         let enough = match version {
@@ -171,7 +180,7 @@ impl Pool {
             return Ok(connection);
         }
         let since = Instant::now();
-        let mut counted = false;
+        let mut turn = Turn { pool: self, place, key: None };
         poll_fn(|cx| {
             if let Some(connection) = self.free(place) {
                 return Poll::Ready(Ok(connection));
@@ -184,12 +193,13 @@ impl Pool {
             {
                 return Poll::Ready(Err(ProxyError::Connect { address, source }));
             }
-            peer.waiting.retain(|it| !it.will_wake(cx.waker()));
-            if !counted && peer.waiting.len() >= terms.pending.max(1) {
+            if let Some(waker) = turn.key.and_then(|key| peer.waiting.get_mut(key)) {
+                waker.clone_from(cx.waker());
+            } else if peer.waiting.len() >= terms.pending.max(1) {
                 return Poll::Ready(Err(ProxyError::Pending { address }));
+            } else {
+                turn.key = Some(peer.waiting.insert(cx.waker().clone()));
             }
-            counted = true;
-            peer.waiting.push(cx.waker().clone());
             if peer.may_connect(version, terms) {
                 peer.connecting += 1;
                 let (pool, terms, service) = (self.clone(), *terms, service.clone());
@@ -234,9 +244,7 @@ impl Pool {
                 peer.failed = Some((Instant::now(), error));
             }
         }
-        for waker in peer.waiting.drain(..) {
-            waker.wake();
-        }
+        peer.wake();
     }
 
     /// Connects, and waits until it is known how many requests the peer takes at a time: to assume
@@ -292,10 +300,8 @@ impl Pool {
         let mut peers = self.peers.borrow_mut();
         let Some(peer) = peers.get_mut(&place) else { return };
         peer.connections.retain(|it| !it.is_retired());
-        for waker in peer.waiting.drain(..) {
-            waker.wake();
-        }
-        if peer.connections.is_empty() && peer.connecting == 0 {
+        peer.wake();
+        if peer.connections.is_empty() && peer.connecting == 0 && peer.waiting.is_empty() {
             peers.remove(&place);
         }
     }
@@ -307,6 +313,22 @@ impl Pool {
         let left = peers.iter().filter(|((address, _), _)| !keep(*address));
         let connections = left.flat_map(|(_, peer)| &peer.connections);
         connections.cloned().map(Retiring).collect()
+    }
+}
+
+/// A request's place among those who wait, given up when it is served or leaves.
+struct Turn<'a> {
+    pool: &'a Pool,
+    place: Place,
+    key: Option<usize>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        if let Some(peer) = self.pool.peers.borrow_mut().get_mut(&self.place) {
+            peer.waiting.try_remove(key);
+        }
     }
 }
 

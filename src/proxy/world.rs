@@ -1,9 +1,10 @@
 //! Everything one request is decided on, immutable.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use crate::balance::Endpoints;
 use crate::config::Config;

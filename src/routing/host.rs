@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use arrayvec::ArrayString;
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 use crate::routing::ServiceId;
 
@@ -15,17 +15,25 @@ const HOST_BYTES: usize = 254;
 const HTTP_PORT: u16 = 80;
 
 /// Hosts, each with a port that must match or for any port, and the service they are of.
+///
+/// All names lie in one text, so that looking for one touches little memory.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     entries: HashTable<Host>,
+    names: String,
+    /// By the start of the host's name in `names`, and port.
+    ports: HashMap<(u32, u16), ServiceId, RandomState>,
     hasher: RandomState,
 }
 
 #[derive(Debug)]
 struct Host {
-    name: Box<str>,
-    port: Option<u16>,
-    service: ServiceId,
+    /// Where its name begins.
+    start: u32,
+    length: u16,
+    has_ports: bool,
+    /// The service it is of at any port that is not its own.
+    service: Option<ServiceId>,
 }
 
 impl Hosts {
@@ -33,26 +41,49 @@ impl Hosts {
     pub(super) fn add(&mut self, authority: &str, service: ServiceId) {
         let Some((host, port)) = split(authority) else { return };
         let Some(name) = lower(host) else { return };
-        if self.find(&name, port).is_some() {
-            return;
+        let Some(host) = self.intern(&name) else { return };
+        match port {
+            None => host.service = host.service.or(Some(service)),
+            Some(port) => {
+                host.has_ports = true;
+                let place = (host.start, port);
+                self.ports.entry(place).or_insert(service);
+            }
         }
-        let Self { entries, hasher } = self;
-        let host = Host { name: name.as_str().into(), port, service };
-        let hash = |host: &Host| hasher.hash_one((&*host.name, host.port));
-        entries.insert_unique(hash(&host), host, hash);
+    }
+
+    fn intern(&mut self, name: &str) -> Option<&mut Host> {
+        let Self { entries, names, hasher, .. } = self;
+        let hash = hasher.hash_one(name);
+        if entries.find(hash, |it| it.name(names) == name).is_none() {
+            let start = u32::try_from(names.len()).ok()?;
+            let length = u16::try_from(name.len()).ok()?;
+            names.push_str(name);
+            let host = Host { start, length, has_ports: false, service: None };
+            entries.insert_unique(hash, host, |it| hasher.hash_one(it.name(names)));
+        }
+        entries.find_mut(hash, |it| it.name(names) == name)
     }
 
     /// Returns the service an authority is of: by host and port, else by host.
     pub(super) fn service(&self, authority: &str) -> Option<ServiceId> {
         let (host, port) = split(authority)?;
         let name = lower(host)?;
-        self.find(&name, Some(port.unwrap_or(HTTP_PORT))).or_else(|| self.find(&name, None))
+        let hash = self.hasher.hash_one(&*name);
+        let host = self.entries.find(hash, |it| it.name(&self.names) == &*name)?;
+        let at_port = if host.has_ports {
+            self.ports.get(&(host.start, port.unwrap_or(HTTP_PORT))).copied()
+        } else {
+            None
+        };
+        at_port.or(host.service)
     }
+}
 
-    fn find(&self, name: &str, port: Option<u16>) -> Option<ServiceId> {
-        let hash = self.hasher.hash_one((name, port));
-        let found = self.entries.find(hash, |it| it.port == port && *it.name == *name)?;
-        Some(found.service)
+impl Host {
+    fn name<'a>(&self, names: &'a str) -> &'a str {
+        let start = self.start as usize;
+        names.get(start..start + usize::from(self.length)).unwrap_or_default()
     }
 }
 

@@ -19,44 +19,57 @@ impl LaneId {
     pub(super) fn number(self) -> u32 {
         self.0
     }
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// The ladders of all names that the operator wrote down or an instance carries, and of their
 /// dotted parents.
 ///
-/// A name is a lane's and a tenant's at once, so that a tenant in the lane of its own name, the
-/// usual one, costs one look-up.
+/// A name is a lane's and a tenant's at once. What a look-up leads to lies in the look-up's own
+/// entry, so that the next ones need not wait until the name has come from memory and been
+/// compared.
 #[derive(Debug, Default)]
 pub(super) struct Ladders {
-    nodes: Vec<Node>,
-    by_name: HashTable<u32>,
+    entries: HashTable<Entry>,
+    /// By id.
+    names: Vec<LaneName>,
+    /// By id.
+    climbs: Vec<Climb>,
     rest: Vec<LaneId>,
     hasher: RandomState,
 }
 
 /// What we know of one name.
-#[derive(Debug)]
-struct Node {
-    name: LaneName,
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// The lane of this name.
+    own: LaneId,
     /// The lane a tenant of this name is sent to.
     sent_to: LaneId,
-    /// Where the lanes tried after the lane of this name lie in `rest`.
+    /// Whether the operator or an instance names it.
+    is_known: bool,
+    /// Whether the tenant of this name is turned off.
+    is_disabled: bool,
+    /// Whether the tenant of this name never gets the baseline.
+    is_strict: bool,
+}
+
+/// What is tried after one lane.
+#[derive(Debug, Clone, Copy, Default)]
+struct Climb {
+    /// Where the other lanes lie in `rest`.
     start: u32,
     /// How many they are: at most 62 parents, for 63 bytes have 62 dots, and 8 of the list.
     length: u8,
     /// How many of them are dotted parents; the others are of the `fallback` list.
     parents: u8,
-    is_known: bool,
-    is_strict_lane: bool,
-    on_unhealthy: OnUnhealthy,
-    tenant: Settings,
-}
-
-/// What the operator said of the tenant of a name.
-#[derive(Debug, Clone, Copy, Default)]
-struct Settings {
-    is_disabled: bool,
+    /// Whether the baseline is not among them.
     is_strict: bool,
+    /// What becomes of a request that finds the lane unhealthy.
+    on_unhealthy: OnUnhealthy,
 }
 
 /// The lanes one request may use, in order.
@@ -94,25 +107,24 @@ impl Ladders {
             }
         }
         for (tenant, settings) in &config.tenants {
-            let own = ladders.know((*tenant).into());
-            let sent_to = settings.lane.map_or(own, |lane| ladders.intern(lane));
-            if let Some(node) = ladders.node_mut(own) {
-                node.sent_to = sent_to;
-                node.tenant =
-                    Settings { is_disabled: settings.disabled, is_strict: settings.strict };
+            ladders.know((*tenant).into());
+            let sent_to = settings.lane.map(|lane| ladders.intern(lane));
+            if let Some(entry) = ladders.entry_mut(tenant.as_str()) {
+                entry.sent_to = sent_to.unwrap_or(entry.own);
+                entry.is_disabled = settings.disabled;
+                entry.is_strict = settings.strict;
             }
         }
         ladders.climb(config);
         ladders
     }
 
-    /// Adds a name that bounds of labels count as known.
-    fn know(&mut self, name: LaneName) -> LaneId {
-        let id = self.intern(name);
-        if let Some(node) = self.node_mut(id) {
-            node.is_known = true;
+    /// Adds a name that may be a label.
+    fn know(&mut self, name: LaneName) {
+        self.intern(name);
+        if let Some(entry) = self.entry_mut(name.as_str()) {
+            entry.is_known = true;
         }
-        id
     }
 
     /// Adds a name with its dotted parents, unless it is there.
@@ -123,39 +135,42 @@ impl Ladders {
         if let Some(parent) = name.parent() {
             self.intern(parent);
         }
-        let id = index(self.nodes.len());
-        self.nodes.push(Node::new(name, LaneId(id)));
-        let Self { nodes, by_name, hasher, .. } = self;
-        let hash = |id: &u32| hasher.hash_one(text(nodes, *id));
-        by_name.insert_unique(hasher.hash_one(name.as_str()), id, hash);
-        LaneId(id)
+        let own = LaneId(index(self.names.len()));
+        self.names.push(name);
+        let Self { entries, names, hasher, .. } = self;
+        let hash = |it: &Entry| hasher.hash_one(text(names, it.own));
+        let known =
+            Entry { own, sent_to: own, is_known: false, is_disabled: false, is_strict: false };
+        entries.insert_unique(hash(&known), known, hash);
+        own
     }
 
     /// Works out what is tried after each lane, now that all names are there.
     fn climb(&mut self, config: &Config) {
-        let mut rest = Vec::with_capacity(self.nodes.len());
-        for at in 0..self.nodes.len() {
-            let Some(name) = self.nodes.get(at).map(|node| node.name) else { continue };
-            let section = section(config, name);
+        let mut rest = Vec::with_capacity(self.names.len());
+        let mut climbs = Vec::with_capacity(self.names.len());
+        for name in &self.names {
+            let section = section(config, *name);
             let start = rest.len();
-            rest.extend(parents(name).filter_map(|it| self.find(it.as_str())));
+            rest.extend(parents(*name).filter_map(|it| self.find(it.as_str())));
             let parents = rest.len() - start;
             for lane in section.into_iter().flat_map(|it| &it.fallback) {
                 let Some(id) = self.find(lane.as_str()) else { continue };
                 // A lane is tried once, where it comes first.
-                if *lane != name && !rest.iter().skip(start).any(|it| *it == id) {
+                if lane != name && !rest.iter().skip(start).any(|it| *it == id) {
                     rest.push(id);
                 }
             }
-            if let Some(node) = self.nodes.get_mut(at) {
-                node.start = index(start);
-                node.length = u8::try_from(rest.len() - start).unwrap_or(u8::MAX);
-                node.parents = u8::try_from(parents).unwrap_or(u8::MAX);
-                node.is_strict_lane = section.is_some_and(|it| it.strict);
-                node.on_unhealthy = section.map(|it| it.on_unhealthy).unwrap_or_default();
-            }
+            climbs.push(Climb {
+                start: index(start),
+                length: u8::try_from(rest.len() - start).unwrap_or(u8::MAX),
+                parents: u8::try_from(parents).unwrap_or(u8::MAX),
+                is_strict: section.is_some_and(|it| it.strict),
+                on_unhealthy: section.map(|it| it.on_unhealthy).unwrap_or_default(),
+            });
         }
         self.rest = rest;
+        self.climbs = climbs;
     }
 
     /// Returns the ladder of a tenant; none if it is turned off.
@@ -164,14 +179,14 @@ impl Ladders {
         tenant: &TenantId,
         trail: &mut impl Trail,
     ) -> Option<Ladder<'_>> {
-        let Some(node) = self.find(tenant.as_str()).and_then(|id| self.node(id)) else {
+        let Some(entry) = self.entry(tenant.as_str()) else {
             return Some(self.of_stranger(tenant.as_str(), trail));
         };
-        if node.tenant.is_disabled {
+        if entry.is_disabled {
             return None;
         }
-        let ladder = self.from(node.sent_to, Reason::Exact);
-        Some(Ladder { is_strict: ladder.is_strict || node.tenant.is_strict, ..ladder })
+        let ladder = self.from(entry.sent_to, Reason::Exact);
+        Some(Ladder { is_strict: ladder.is_strict || entry.is_strict, ..ladder })
     }
 
     /// Returns the ladder of a lane.
@@ -202,63 +217,48 @@ impl Ladders {
 
     /// Returns the ladder that begins with a lane of the table.
     fn from(&self, lane: LaneId, reason: Reason) -> Ladder<'_> {
-        let first = Some((lane, reason));
-        let Some(node) = self.node(lane) else {
-            return Ladder { first, rest: &[], parents: 0, is_strict: false };
-        };
-        let start = node.start as usize;
-        let rest = self.rest.get(start..start + usize::from(node.length)).unwrap_or_default();
-        Ladder { first, rest, parents: usize::from(node.parents), is_strict: node.is_strict_lane }
+        let climb = self.climbs.get(lane.index()).copied().unwrap_or_default();
+        let start = climb.start as usize;
+        Ladder {
+            first: Some((lane, reason)),
+            rest: self.rest.get(start..start + usize::from(climb.length)).unwrap_or_default(),
+            parents: climb.parents.into(),
+            is_strict: climb.is_strict,
+        }
     }
 
-    /// Returns a name of the table.
+    /// Returns the lane of that name, if it is of the table.
     pub(super) fn find(&self, name: &str) -> Option<LaneId> {
-        let hash = self.hasher.hash_one(name);
-        self.by_name.find(hash, |id| text(&self.nodes, *id) == name).copied().map(LaneId)
+        self.entry(name).map(|entry| entry.own)
     }
 
-    /// Returns the text of a name of the table.
+    /// Returns the name of a lane of the table.
     pub(super) fn name(&self, lane: LaneId) -> Option<&LaneName> {
-        self.node(lane).map(|node| &node.name)
+        self.names.get(lane.index())
     }
 
     /// Returns what becomes of a request that finds the instances of the lane unhealthy.
     pub(super) fn on_unhealthy(&self, lane: LaneId) -> OnUnhealthy {
-        self.node(lane).map(|node| node.on_unhealthy).unwrap_or_default()
+        self.climbs.get(lane.index()).map(|it| it.on_unhealthy).unwrap_or_default()
     }
 
     /// Returns whether the operator or an instance names it.
     pub(super) fn is_known(&self, name: &str) -> bool {
-        self.find(name).and_then(|id| self.node(id)).is_some_and(|node| node.is_known)
+        self.entry(name).is_some_and(|entry| entry.is_known)
     }
 
-    fn node(&self, lane: LaneId) -> Option<&Node> {
-        self.nodes.get(lane.0 as usize)
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.find(self.hasher.hash_one(name), |it| text(&self.names, it.own) == name)
     }
 
-    fn node_mut(&mut self, lane: LaneId) -> Option<&mut Node> {
-        self.nodes.get_mut(lane.0 as usize)
-    }
-}
-
-impl Node {
-    fn new(name: LaneName, own: LaneId) -> Self {
-        Self {
-            name,
-            sent_to: own,
-            start: 0,
-            length: 0,
-            parents: 0,
-            is_known: false,
-            is_strict_lane: false,
-            on_unhealthy: OnUnhealthy::Fallback,
-            tenant: Settings::default(),
-        }
+    fn entry_mut(&mut self, name: &str) -> Option<&mut Entry> {
+        let hash = self.hasher.hash_one(name);
+        self.entries.find_mut(hash, |it| text(&self.names, it.own) == name)
     }
 }
 
-fn text(nodes: &[Node], id: u32) -> &str {
-    nodes.get(id as usize).map_or("", |node| node.name.as_str())
+fn text(names: &[LaneName], id: LaneId) -> &str {
+    names.get(id.index()).map_or("", LaneName::as_str)
 }
 
 /// The dotted parents of a lane, nearest first.

@@ -14,9 +14,9 @@
 //! dotted parents, the lane's `fallback` list, the baseline. The first rung that has a healthy
 //! instance is taken. Whoever has no tenant has the baseline and nothing else.
 //!
-//! A lane without a `[lanes.NAME]` section has that of its nearest dotted parent with one. So a lane
-//! nobody wrote down or registered is treated as its nearest parent is. Sections of tenants are not
-//! inherited: dots make a hierarchy of lanes, not of people.
+//! A lane without a `[lanes.NAME]` section has that of its nearest dotted parent with one. So a
+//! lane nobody wrote down or registered is treated as its nearest parent is. Sections of tenants
+//! are not inherited: dots make a hierarchy of lanes, not of people.
 //!
 //! `strict`, of the tenant, its lane or the service, takes the baseline off the ladder. It says
 //! nothing to a request without a tenant, for which the baseline is no fallback.
@@ -57,9 +57,10 @@ pub enum Who {
 
 /// Decides which rung of `service` a request of `who` goes to.
 ///
-/// `available` tells of a rung that has instances which are up whether one of them is healthy. It is asked
-/// at most once for each rung of the ladder, the baseline included, and only until one is taken;
-/// whether the baseline is still tried when all its instances fail is the caller's answer there.
+/// `available` tells of a rung that has instances which are up whether one of them is healthy. It
+/// is asked at most once for each rung of the ladder, the baseline included, and only until one is
+/// taken; whether the baseline is still tried when all its instances fail is the caller's answer
+/// there.
 /// `trail` hears of every rung in order; `&mut ()` does not listen and costs nothing.
 ///
 /// A `service` of another table has no instance here.
@@ -83,7 +84,7 @@ pub fn decide(
     let mut below = Reason::Absent;
     for (lane, reason) in ladder.lanes() {
         let name = ladders.name(lane);
-        match table.foothold(service, lane) {
+        match table.foothold(start, lane) {
             None => trail.tried(name, Outcome::Absent),
             Some(it) if it.is_up && available(it.rung) => {
                 trail.tried(name, Outcome::Taken);

@@ -13,8 +13,8 @@ pub(super) fn slots(percent: f64) -> u32 {
 ///
 /// The slot is a promise: it is the same in every sidecar, on every machine and in every version,
 /// so that two hops agree and an upgrade moves nobody. It is FNV-1a (64 bits) over `salt`, a zero
-/// byte and `key`, stirred by the finaliser of `MurmurHash3` (FNV alone leaves the high bits of short
-/// keys too even), and scaled by multiplication. The salt, a rule's name, keeps one rule from
+/// byte and `key`, stirred by the finaliser of `MurmurHash3` (FNV alone leaves the high bits of
+/// short keys too even), and scaled by multiplication. The salt, a rule's name, keeps one rule from
 /// drawing the same callers as the next.
 pub(super) fn slot(salt: &str, key: &[u8]) -> u32 {
     let bytes = salt.bytes().chain([0]).chain(key.iter().copied());

@@ -88,14 +88,18 @@ pub(super) struct Foothold {
 /// What a decision needs of a service.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Start {
+    service: ServiceId,
     baseline: Option<Foothold>,
+    /// A bit for each lane that has instances, at its number modulo 64: most lanes have none, and
+    /// for most of those this is all there is to read.
+    lanes: u64,
     pub(super) is_strict: bool,
 }
 
 impl Start {
     /// Ends a decision at the baseline, if that has an instance.
     pub(super) fn baseline(
-        self,
+        &self,
         reason: Reason,
         available: impl Fn(RungId) -> bool,
         trail: &mut impl Trail,
@@ -176,15 +180,20 @@ impl RouteTable {
         }
         let id = ServiceId(index(self.services.len()));
         let start = self.rungs.len();
-        let mut baseline = None;
+        let is_strict = settings.strict;
+        let mut head = Start { service: id, baseline: None, lanes: 0, is_strict };
         for (lane, instances) in lanes {
-            let foothold = self.add_rung(id, lane, instances);
-            match lane.and_then(|it| self.ladders.find(it.as_str())) {
-                None => baseline = Some(foothold),
-                Some(lane) => self.cross(Crossing { service: id, lane, foothold }),
+            let lane_id = lane.and_then(|it| self.ladders.find(it.as_str()));
+            let foothold = self.add_rung(id, lane, lane_id, instances);
+            match lane_id {
+                None => head.baseline = Some(foothold),
+                Some(lane) => {
+                    head.lanes |= bit(lane);
+                    self.cross(Crossing { service: id, lane, foothold });
+                }
             }
         }
-        self.starts.push(Start { baseline, is_strict: settings.strict });
+        self.starts.push(head);
         self.by_name.insert(name.clone(), id);
         let rungs = start..self.rungs.len();
         self.services.push(ServiceRoute { id, name: name.clone(), settings, rungs });
@@ -194,12 +203,12 @@ impl RouteTable {
         &mut self,
         service: ServiceId,
         lane: Option<LaneName>,
+        lane_id: Option<LaneId>,
         instances: Vec<Arc<Instance>>,
     ) -> Foothold {
         let (instances, down): (Vec<_>, _) =
             instances.into_iter().partition(|it| it.status == Status::Up);
         let rung = RungId(index(self.rungs.len()));
-        let lane_id = lane.and_then(|it| self.ladders.find(it.as_str()));
         let fails = lane_id.is_some_and(|it| self.ladders.on_unhealthy(it) == OnUnhealthy::Fail);
         let foothold = Foothold { rung, is_up: !instances.is_empty(), fails };
         self.rungs.push(Rung { id: rung, service, lane, instances, down });
@@ -273,12 +282,16 @@ impl RouteTable {
         &self.ladders
     }
 
-    pub(super) fn start(&self, service: ServiceId) -> Option<Start> {
-        self.starts.get(service.0 as usize).copied()
+    pub(super) fn start(&self, service: ServiceId) -> Option<&Start> {
+        self.starts.get(service.0 as usize)
     }
 
-    /// Returns where the lane has instances of the service.
-    pub(super) fn foothold(&self, service: ServiceId, lane: LaneId) -> Option<Foothold> {
+    /// Returns where the lane has instances of the service that `start` is of.
+    pub(super) fn foothold(&self, start: &Start, lane: LaneId) -> Option<Foothold> {
+        if start.lanes & bit(lane) == 0 {
+            return None;
+        }
+        let service = start.service;
         let hash = self.hasher.hash_one(place(service, lane));
         let found = self.crossings.find(hash, |it| it.service == service && it.lane == lane)?;
         Some(found.foothold)
@@ -288,6 +301,11 @@ impl RouteTable {
 /// A service and a lane as one number.
 fn place(service: ServiceId, lane: LaneId) -> u64 {
     u64::from(service.0) << 32 | u64::from(lane.number())
+}
+
+/// The bit of a lane in the lanes of a [`Start`].
+fn bit(lane: LaneId) -> u64 {
+    1 << (lane.number() % u64::BITS)
 }
 
 /// A place in a list as an id: lists of four thousand million entries do not fit in memory.

@@ -8,11 +8,13 @@ use arrayvec::ArrayVec;
 use crate::config::Correlation as Settings;
 use crate::config::CorrelationId;
 use crate::model::{Fields, TenantId};
+use crate::tenant::bit;
 use crate::tenant::identifier::Form;
 use crate::tenant::table::{Id, Owner, Table};
 
-/// Fields that are looked at; more are not.
-const FIELDS: usize = 16;
+/// Fields that are looked at; more are not. A configuration has at most 16 identifiers, and none is
+/// more than two fields.
+const FIELDS: usize = 32;
 /// Longest value of an opaque identifier, in bytes; a longer one is none.
 const OPAQUE_BYTES: usize = 256;
 
@@ -22,6 +24,8 @@ const OPAQUE_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Correlation {
     watched: ArrayVec<Watch, FIELDS>,
+    /// The lengths of their names, see [`bit`].
+    lengths: u64,
     table: Table,
     /// Opaque values are kept as 128 bits of a hash whose keys nobody outside knows: two of them
     /// are taken for one another with a chance of 2⁻¹²⁸.
@@ -67,9 +71,9 @@ pub enum Recall {
 impl Correlation {
     /// Prepares an empty table.
     ///
-    /// The first 16 fields are looked at; B3 is two, each other identifier is one.
+    /// The first 32 fields are looked at; B3 is two, each other identifier is one.
     pub fn new(settings: &Settings) -> Self {
-        let mut watched = ArrayVec::new();
+        let mut watched = ArrayVec::<Watch, FIELDS>::new();
         for (kind, id) in (0..).zip(&settings.ids) {
             let forms: &[Form] = match id {
                 CorrelationId::Traceparent => &[Form::Traceparent],
@@ -89,6 +93,7 @@ impl Correlation {
             }
         }
         Self {
+            lengths: watched.iter().fold(0, |all, it| all | bit(it.name.len())),
             watched,
             table: Table::new(settings.capacity.try_into().unwrap_or(usize::MAX), settings.max_age),
             opaque: (RandomState::new(), RandomState::new()),
@@ -145,6 +150,9 @@ impl Correlation {
     fn ids(&self, fields: &Fields) -> Ids {
         let mut ids = Ids::new();
         for (name, value) in fields {
+            if self.lengths & bit(name.len()) == 0 {
+                continue;
+            }
             let watched = self.watched.iter().enumerate();
             for (rank, watch) in watched.filter(|(_, watch)| *watch.name == *name) {
                 let place = ids.partition_point(|(other, _)| *other < rank);

@@ -12,8 +12,8 @@ const B3_TRACE_ID: &[u8] = b"x-b3-traceid";
 /// Name of the field in which Datadog carries the trace id.
 const DATADOG: &[u8] = b"x-datadog-trace-id";
 
-/// The form in which a field carries an identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The form in which a field carries an identifier, the more telling first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
     /// `traceparent`: version, trace id, parent id, flags.
     Traceparent,
@@ -36,6 +36,17 @@ impl Form {
             Self::B3TraceId => B3_TRACE_ID,
             Self::Datadog => DATADOG,
             Self::Opaque => b"",
+        }
+    }
+
+    /// Returns the form of a field of that name, if it carries a trace id.
+    fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            w3c::TRACEPARENT => Some(Self::Traceparent),
+            B3 => Some(Self::B3),
+            B3_TRACE_ID => Some(Self::B3TraceId),
+            DATADOG => Some(Self::Datadog),
+            _ => None,
         }
     }
 
@@ -82,13 +93,11 @@ impl fmt::Display for TraceId {
 /// Returns the trace id a request carries, for people to find it by: that of `traceparent`, else of
 /// B3, else of Datadog, whatever is configured.
 pub fn trace_id(fields: &Fields) -> Option<TraceId> {
-    let mut best = None;
+    let mut best: Option<(Form, TraceId)> = None;
     for (name, value) in fields {
-        let forms = [Form::Traceparent, Form::B3, Form::B3TraceId, Form::Datadog];
-        for (rank, form) in forms.into_iter().enumerate().filter(|(_, form)| form.name() == name) {
-            if best.is_none_or(|(other, _)| rank < other) {
-                best = form.trace_id(value).map(|id| (rank, id)).or(best);
-            }
+        let Some(form) = Form::of(name) else { continue };
+        if best.is_none_or(|(other, _)| form < other) {
+            best = form.trace_id(value).map(|id| (form, id)).or(best);
         }
     }
     best.map(|(_, id)| id)

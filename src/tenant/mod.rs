@@ -34,8 +34,7 @@ pub use carrier::{Carriers, Read, Written};
 pub use correlation::{Correlation, Recall, Remembered};
 pub use identifier::{TraceId, trace_id};
 
-use crate::model::InvalidName;
-use crate::model::TenantId;
+use crate::model::{InvalidName, TenantId};
 
 /// A tenant named by a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,4 +76,11 @@ impl ClaimError {
             Self::Conflict { .. } => "conflict",
         }
     }
+}
+
+/// Returns the bit that stands for names of that length; one stands for all from 63 bytes on.
+///
+/// A set of these tells most fields from the few that are looked for at the cost of one test.
+fn bit(length: usize) -> u64 {
+    1 << length.min(63)
 }

@@ -98,24 +98,21 @@ pub fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
 /// one begins like it and may go on behind another `-`; there is no version ff. Ids of all zeros
 /// are none.
 pub fn traceparent(value: &[u8]) -> Option<u128> {
-    let (known, rest) = value.split_at_checked(55)?;
-    let mut parts = known.split(|byte| *byte == b'-');
-    let [version, trace, parent, flags] =
-        [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
-    if [version.len(), trace.len(), parent.len(), flags.len()] != [2, 32, 16, 2] {
-        return None;
-    }
-    let more = match lower_hex(version)? {
+    let (version, rest) = value.split_at_checked(2)?;
+    let (trace, rest) = rest.strip_prefix(b"-")?.split_at_checked(32)?;
+    let (parent, rest) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
+    let (flags, rest) = rest.strip_prefix(b"-")?.split_at_checked(2)?;
+    let whole = match lower_hex(version)? {
         0x00 => rest.is_empty(),
         0xff => false,
         _ => matches!(rest.first(), None | Some(b'-')),
     };
     lower_hex(flags)?;
-    lower_hex(parent).filter(|id| more && *id != 0)?;
+    lower_hex(parent).filter(|id| whole && *id != 0)?;
     lower_hex(trace).filter(|id| *id != 0)
 }
 
-/// Reads a number of at most 32 hexadecimal digits, small letters only; no sign, no blank.
+/// Reads a number of 1 to 32 hexadecimal digits, small letters only; no sign, no blank.
 fn lower_hex(text: &[u8]) -> Option<u128> {
     if text.iter().any(u8::is_ascii_uppercase) { None } else { hex(text) }
 }
@@ -125,11 +122,22 @@ pub fn hex(text: &[u8]) -> Option<u128> {
     if !(1..=32).contains(&text.len()) {
         return None;
     }
-    text.iter().try_fold(0, |sum, byte| Some(sum << 4 | u128::from(digit(*byte)?)))
+    let (high, low) = text.split_at_checked(text.len().saturating_sub(16))?;
+    Some(u128::from(half(high)?) << 64 | u128::from(half(low)?))
+}
+
+/// Reads a number of at most 16 hexadecimal digits.
+fn half(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0, |sum, byte| Some(sum << 4 | u64::from(digit(*byte)?)))
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok())
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

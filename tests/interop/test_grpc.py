@@ -267,7 +267,8 @@ def test_a_deadline_that_passed_ends_the_call_at_the_server(patient: Client, tar
     outcome = patient.call(target, "Download", Ask(text=name, answers=1, hang=True), timeout=0.4)
     witness = patient.call(target, "Witness", Ask(text=name), timeout=5)
 
-    assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    # A server whose clock is first breaks the stream off: grpcio tells its caller no more than that.
+    assert outcome.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
     assert_good(witness)
 
 

@@ -159,7 +159,8 @@ def test_a_bad_tenant_does_not_keep_the_others_from_flipping(
     caller.await_generation_after(before)
 
     assert ask(connection) == "baseline"
-    assert [left_out["entry"] for left_out in caller.config()["status"]["quarantined"]] == ["tenants.bob"]
+    [left_out] = caller.config()["status"]["quarantined"]
+    assert "bob" in left_out["entry"]
 
 
 def test_a_file_that_vanishes_changes_nothing(caller: Sidecar, connection: http.client.HTTPConnection) -> None:

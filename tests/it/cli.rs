@@ -1,8 +1,12 @@
 //! The program as an operator meets it: arguments in; text, JSON and an exit code out.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use dyelane::app::Sidecar;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 const LADDERS: &str = r#"
@@ -13,6 +17,9 @@ service = "order.shop"
 listen = "127.0.0.1:0"
 
 [outbound]
+listen = "127.0.0.1:0"
+
+[admin]
 listen = "127.0.0.1:0"
 
 [tenants.bob]
@@ -48,8 +55,13 @@ struct Files {
 impl Files {
     fn with(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("sidecar.toml"), text).unwrap();
-        Self { directory }
+        let files = Self { directory };
+        std::fs::write(files.path(), text).unwrap();
+        files
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("sidecar.toml")
     }
 
     fn dyelane(&self, arguments: &[&str]) -> Said {
@@ -163,7 +175,7 @@ fn every_problem_of_a_bad_file_is_reported_with_its_line() {
     let json = files.dyelane(&["check", "-o", "json"]);
 
     assert_eq!(said.code, Some(2));
-    assert_eq!(said.out.matches("lisen = ").count(), 2, "{}", said.out);
+    assert_eq!(said.out.matches("lisen = ").count(), 3, "{}", said.out);
     assert!(said.out.contains("--> sidecar.toml:6:1"), "{}", said.out);
     assert_eq!(json.code, Some(2));
     assert_eq!(json.json()["good"], false);
@@ -194,9 +206,9 @@ fn a_file_that_is_not_there_is_bad_input() {
 #[test]
 fn the_file_is_the_one_named_in_the_environment_where_none_is_named() {
     let files = Files::with(LADDERS);
-    let file = files.directory.path().join("sidecar.toml");
 
-    let said = command(Path::new("/"), &["check"]).env("DYELANE_CONFIG", &file).output().unwrap();
+    let said =
+        command(Path::new("/"), &["check"]).env("DYELANE_CONFIG", files.path()).output().unwrap();
 
     assert_eq!(said.status.code(), Some(0));
 }
@@ -278,6 +290,106 @@ fn a_sidecar_that_is_not_there_is_named() {
         assert_eq!((said.code, &*said.out), (Some(1), ""));
         assert!(said.err.contains(&format!("nothing listens at {free}")), "{}", said.err);
     }
+}
+
+/// What the program says while a sidecar runs in this process.
+fn asked_beside(sidecar: &Sidecar, arguments: &[&str]) -> Said {
+    let admin = sidecar.admin().unwrap().to_string();
+    let arguments = [arguments, &["--admin", &admin]].concat();
+    dyelane(&arguments)
+}
+
+#[tokio::test]
+async fn a_running_sidecar_explains_by_what_it_knows() {
+    let files = Files::with(LADDERS);
+    let sidecar = Sidecar::start(&files.path()).await.unwrap();
+
+    let good = asked_beside(&sidecar, &["explain", "user.shop", "-t", "alice"]);
+    let strict = asked_beside(&sidecar, &["explain", "user.shop", "-t", "carol"]);
+    let unknown = asked_beside(&sidecar, &["explain", "user.shp"]);
+
+    assert_eq!((good.code, &*good.err), (Some(0), ""));
+    assert!(good.out.contains("by generation 1"), "{}", good.out);
+    assert!(good.out.contains("=> staging (fallback"), "{}", good.out);
+    assert!(good.out.contains("127.0.0.1:9002  healthy  100     0 in flight"), "{}", good.out);
+    assert_eq!(strict.code, Some(1));
+    assert!(strict.out.contains("=> refused (no_instance"), "{}", strict.out);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("there is \"user.shop\""), "{}", unknown.err);
+}
+
+#[tokio::test]
+async fn status_is_well_until_the_file_is_not() {
+    let files = Files::with(LADDERS);
+    let sidecar = Sidecar::start(&files.path()).await.unwrap();
+
+    let well = asked_beside(&sidecar, &["status"]);
+    std::fs::write(files.path(), LADDERS.replace("strict", "strikt")).unwrap();
+    sidecar.reload().await.unwrap();
+    let quarantined = asked_beside(&sidecar, &["status"]);
+    std::fs::write(files.path(), LADDERS.replace("listen", "lisen")).unwrap();
+    sidecar.reload().await.unwrap_err();
+    let refused = asked_beside(&sidecar, &["status"]);
+    let json = asked_beside(&sidecar, &["status", "-o", "json"]);
+
+    assert_eq!((well.code, &*well.err), (Some(0), ""), "{}", well.out);
+    assert!(well.out.contains("ready            yes\n"), "{}", well.out);
+    assert_eq!(quarantined.code, Some(1));
+    assert!(quarantined.out.contains("left as before   tenant carol\n"), "{}", quarantined.out);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.out.contains("in force         no: refused at "), "{}", refused.out);
+    assert!(refused.out.contains("unknown key `lisen`"), "{}", refused.out);
+    assert_eq!(json.code, Some(1));
+    assert_eq!(json.json()["ready"], true);
+}
+
+#[test]
+fn a_bad_file_at_the_start_is_reported_and_bad_input() {
+    let files = Files::with(&LADDERS.replace("listen", "lisen"));
+
+    let bad = files.dyelane(&["run"]);
+    let gone = files.dyelane(&["run", "gone.toml"]);
+
+    assert_eq!((bad.code, &*bad.out), (Some(2), ""));
+    assert!(bad.err.contains("unknown key `lisen`"), "{}", bad.err);
+    assert_eq!(gone.code, Some(2));
+    assert!(gone.err.contains("cannot read gone.toml"), "{}", gone.err);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let files = Files::with(&LADDERS.replacen("127.0.0.1:0", &taken.to_string(), 1));
+
+    let said = files.dyelane(&["run"]);
+
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains(&format!("cannot listen on {taken}")), "{}", said.err);
+}
+
+#[test]
+fn a_sidecar_runs_until_it_is_told_to_end() {
+    let files = Files::with(LADDERS);
+    let mut child = command(files.directory.path(), &["run"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+
+    let mut line = String::new();
+    while !line.contains("taking requests") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it ended too early");
+    }
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    let ended = child.wait_with_output().unwrap();
+
+    assert_eq!((ended.status.code(), &*ended.stdout), (Some(0), &b""[..]), "{rest}");
+    assert!(line.contains("inbound"), "{line}");
 }
 
 #[test]

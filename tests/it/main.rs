@@ -3,4 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod cli;
+mod corpus;
+mod harness;
 mod http1;
+mod lanes;
+mod tenancy;

@@ -108,9 +108,9 @@ async fn passthrough_of_http2(pod: &Pod) {
 async fn server_first(pod: &Pod) {
     // The port of MySQL, one of those that are never looked at.
     server::echo(pod.outside.listen(pod.world(3306)), "welcome", "");
-    let started = Instant::now();
 
     let mut stream = pod.inside.connect(pod.world(3306));
+    let started = Instant::now();
     let mut greeting = [0; 7];
     timeout(PATIENCE, stream.read_exact(&mut greeting)).await.unwrap().unwrap();
 
@@ -178,10 +178,10 @@ async fn inbound_http2(pod: &Pod) {
 }
 
 async fn no_loop(pod: &Pod) {
+    let mut stream = pod.outside.connect(pod.own(15006));
     let started = Instant::now();
 
     let outbound = get(pod, pod.loopback(15001), "elsewhere.example", "").await;
-    let mut stream = pod.outside.connect(pod.own(15006));
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: order.shop\r\nconnection: close\r\n\r\n")
         .await

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -117,7 +117,11 @@ async fn json(State(me): State<Arc<Application>>, metadata: HeaderMap) -> Respon
         None => Ok(None),
     };
     match rest {
-        Ok(rest) => Json(me.sign(&metadata, rest)).into_response(),
+        Ok(rest) => {
+            let answer = me.sign(&metadata, rest);
+            let text = serde_json::to_string(&answer).unwrap_or_default();
+            ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
+        }
         Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}\n")).into_response(),
     }
 }

@@ -202,7 +202,7 @@ impl Demo {
 
     /// Prints what to try by hand.
     fn show_commands(&self, front: &Pod) -> anyhow::Result<()> {
-        let Pod { inbound, admin, .. } = front;
+        let Pod { inbound, outbound, admin, .. } = front;
         let file = front.file.display();
         let me = std::env::args().next().unwrap_or_else(|| "dyelane".to_owned());
         self.screen.heading("Try it")?;
@@ -211,6 +211,9 @@ impl Demo {
             format!("curl -s -H 'x-tenant: {ALICE}' http://{inbound}/path"),
             format!(
                 "curl -s -H 'baggage: tenant={ALICE}' --http2-prior-knowledge http://{inbound}/path"
+            ),
+            format!(
+                "curl -si -H 'host: b.demo' -H 'x-tenant: {ALICE}' -H 'x-dyelane-echo: 1' http://{outbound}/path | grep x-dyelane-path"
             ),
             format!("curl -s 'http://{admin}/decide?service=b.demo&tenant={ALICE}'"),
             format!("curl -s http://{admin}/metrics | grep ^dyelane_requests_total"),

@@ -23,6 +23,8 @@ const END: u16 = 256;
 /// Codes up to this many bits are found by one look into a table: all of letters, digits and the
 /// punctuation of common fields.
 const SHORT: u32 = 10;
+/// Bits by which two symbols are found at once: most pairs of letters and digits have no more.
+const PAIR: u32 = 12;
 /// The longest code, in bits.
 const LONG: u32 = 30;
 
@@ -45,6 +47,26 @@ static SHORTS: [u16; 1 << SHORT] = {
             slot += 1;
         }
         at += 1;
+    }
+    table
+};
+
+/// By the next twelve bits: two symbols, the length of their codes together, and 2; or one symbol,
+/// the length of its code, and 1; or zeros, if the first code is longer than [`SHORT`].
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
+static PAIRS: [[u8; 4]; 1 << PAIR] = {
+    let mut table = [[0; 4]; 1 << PAIR];
+    let mut slot = 0;
+    while slot < table.len() {
+        let [first, length] = SHORTS[slot >> (PAIR - SHORT)].to_le_bytes();
+        let behind = (slot << length) % table.len();
+        let [second, more] = SHORTS[behind >> (PAIR - SHORT)].to_le_bytes();
+        if length > 0 && more > 0 && (length + more) as u32 <= PAIR {
+            table[slot] = [first, second, length + more, 2];
+        } else if length > 0 {
+            table[slot] = [first, 0, length, 1];
+        }
+        slot += 1;
     }
     table
 };
@@ -92,7 +114,23 @@ pub(super) struct Invalid;
 
 /// Appends the decoded string to `text`; at most 8 bytes for each 5 of `coded`.
 pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Invalid> {
-    text.reserve(coded.len() * 8 / 5 + 1);
+    let start = text.len();
+    // Symbols are put down in pairs, so one more than there are.
+    text.resize(start + coded.len() * 8 / 5 + 2, 0);
+    let written = decode_into(coded, text.get_mut(start..).unwrap_or_default());
+    text.truncate(start + written.unwrap_or_default());
+    written.map(drop)
+}
+
+/// Writes the decoded string to the start of `room`; returns its length.
+fn decode_into(coded: &[u8], room: &mut [u8]) -> Result<usize, Invalid> {
+    let mut written = 0;
+    let mut put = |symbols: [u8; 2], count: u8| {
+        if let Some(two) = room.get_mut(written..written + 2) {
+            two.copy_from_slice(&symbols);
+        }
+        written += usize::from(count);
+    };
     let mut rest = coded;
     // The next bits, the first one on top, and how many there are.
     let (mut bits, mut held) = (0_u64, 0_u32);
@@ -101,8 +139,18 @@ pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Invalid> {
         held += 32;
         rest = after;
         while held >= LONG {
-            let (symbol, length) = next(bits);
-            text.push(u8::try_from(symbol).map_err(|_| Invalid)?);
+            let slot = usize::try_from(bits >> (64 - PAIR)).unwrap_or_default();
+            let length = match PAIRS.get(slot) {
+                Some(&[first, second, length, count]) if count > 0 => {
+                    put([first, second], count);
+                    u32::from(length)
+                }
+                _ => {
+                    let (symbol, length) = next_long(bits >> 32);
+                    put([u8::try_from(symbol).map_err(|_| Invalid)?, 0], 1);
+                    length
+                }
+            };
             bits <<= length;
             held -= length;
         }
@@ -117,11 +165,11 @@ pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Invalid> {
         if length > held {
             break;
         }
-        text.push(u8::try_from(symbol).map_err(|_| Invalid)?);
+        put([u8::try_from(symbol).map_err(|_| Invalid)?, 0], 1);
         bits <<= length;
         held -= length;
     }
-    if held < 8 && bits.leading_ones() >= held { Ok(()) } else { Err(Invalid) }
+    if held < 8 && bits.leading_ones() >= held { Ok(written) } else { Err(Invalid) }
 }
 
 /// Returns the symbol whose code is on top, and the length of its code.

@@ -204,9 +204,11 @@ pub(super) fn answered<B>(
 pub(super) struct Unwritable;
 
 /// Appends our fields to hyper's. Cookies, which HTTP/2 lets come in pieces, are one line again
-/// (RFC 9113 section 8.2.3).
+/// (RFC 9113 section 8.2.3). A message that announces trailers goes out in chunks, whatever its
+/// length: nothing else carries them (RFC 9112 section 7.1.2).
 fn append(headers: &mut HeaderMap, fields: &Fields) -> Result<(), Unwritable> {
     let mut cookies = Vec::new();
+    let in_chunks = fields.contains(b"trailer");
     for (name, value) in fields {
         if name == b"cookie" {
             if !cookies.is_empty() {
@@ -216,7 +218,7 @@ fn append(headers: &mut HeaderMap, fields: &Fields) -> Result<(), Unwritable> {
             continue;
         }
         let name = HeaderName::from_bytes(name).map_err(|_| Unwritable)?;
-        if !is_hop_by_hop(&name) {
+        if !is_hop_by_hop(&name) && !(in_chunks && name == header::CONTENT_LENGTH) {
             let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
             headers.try_append(name, value).map_err(|_| Unwritable)?;
         }

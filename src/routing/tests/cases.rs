@@ -279,6 +279,24 @@ fn rungs_are_in_order_of_service_and_lane_with_the_baseline_first() {
 }
 
 #[test]
+fn no_two_lanes_or_services_are_mixed_up_in_a_large_world() {
+    let name = |service: usize, lane: usize| format!("service{service}@lane{lane}");
+    let has = |service: usize, lane: usize| (service * 7 + lane * 3) % 5 < 2;
+    let pairs = || (0..120).flat_map(|service| (0..120).map(move |lane| (service, lane)));
+    let there = pairs().filter(|(service, lane)| has(*service, *lane));
+    let instances: Vec<_> = there.map(|(service, lane)| name(service, lane)).collect();
+    let world = World::new("", &instances.iter().map(String::as_str).collect::<Vec<_>>());
+
+    for (service, lane) in pairs() {
+        let who = tenant(&format!("lane{lane}"));
+        let (decision, _) = world.decide(&format!("service{service}"), &who);
+        let found = decision.rung.and_then(|it| world.table.rung(it)).map(|it| &it.instances[0]);
+        let seen = found.map(|it| format!("{}@{}", it.service, it.lane.unwrap()));
+        assert_eq!(seen, has(service, lane).then(|| name(service, lane)));
+    }
+}
+
+#[test]
 fn a_decision_can_be_written_as_json() {
     let world = World::new("", &["user@dev"]);
     let (decision, trail) = world.decide("user", &tenant("dev.x"));
@@ -290,4 +308,26 @@ fn a_decision_can_be_written_as_json() {
         r#"[{"lane":"dev.x","outcome":"absent"},{"lane":"dev","outcome":"taken"}]]"#
     );
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let text = "[lanes.\"dev.p1\"]\nfallback = [\"staging\"]\n[services.user]\nhosts = [\"u\"]";
+    let world = World::new(text, &["user", "user@dev", "user@staging", "order", "order@alice!"]);
+    let names = ["alice", "dev.p1.alice", "dev.p1", "staging", "x.y.z", "nobody-knows-me"];
+    let whos: Vec<_> = names
+        .into_iter()
+        .flat_map(|name| [tenant(name), Who::Lane(lane(name)), Who::Nobody])
+        .collect();
+    let services = ["U.:80", "user", "order:9", "nowhere"];
+
+    let measured = allocation_counter::measure(|| {
+        for service in services.into_iter().filter_map(|it| world.table.by_host(it)) {
+            for who in &whos {
+                std::hint::black_box(decide(&world.table, service, who, |_| true, &mut ()));
+            }
+        }
+    });
+
+    assert_eq!(measured.count_total, 0);
 }

@@ -2,8 +2,11 @@
 
 mod cases;
 mod properties;
+mod rules;
 
 use std::net::SocketAddr;
+
+use proptest::prelude::ProptestConfig;
 
 use crate::config::Config;
 use crate::model::{Catalog, Instance, LaneName, ServiceName, Status, TenantId};
@@ -72,4 +75,8 @@ impl World {
         let steps: Vec<_> = trail.iter().map(Step::to_string).collect();
         format!("{} => {};{}", steps.join(", "), decision.lane_label(), decision.reason)
     }
+}
+
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -1,7 +1,7 @@
 //! Writing the carriers of a request, and taking them away; other people's members stay as they are.
 
 use super::read::percent_decoded;
-use super::{Carriers, Place, is_baggage_member, is_tracestate_member};
+use super::{Carriers, Place, is_baggage_key, is_baggage_member, is_tracestate_member};
 use crate::model::Edit;
 use crate::model::Fields;
 use crate::model::TenantId;
@@ -83,9 +83,11 @@ impl Carriers {
             if name == w3c::BAGGAGE {
                 survey.add_baggage(value, baggage, tenant);
             } else if name == w3c::TRACESTATE {
-                let own = w3c::members(value).filter(|it| is_tracestate_member(it, tracestate));
-                let mut values = own.map(|it| Member::of_tracestate(it).value);
-                survey.tracestate_wrong |= values.any(|it| it != Some(tenant.as_str().as_bytes()));
+                let mut own = w3c::members(value)
+                    .map(Member::of_tracestate)
+                    .filter(|it| it.key == tracestate);
+                survey.tracestate_wrong |=
+                    own.any(|it| it.value != Some(tenant.as_str().as_bytes()));
             } else if name == header {
                 survey.headers += 1;
                 survey.headers_right += usize::from(value == tenant.as_str().as_bytes());
@@ -95,26 +97,27 @@ impl Carriers {
     }
 
     fn write_baggage(&self, fields: &mut Fields, tenant: &TenantId, survey: &Survey) -> Written {
+        if (survey.own, survey.own_right) == (1, 1) {
+            return Written::Full;
+        }
         let key = Self::own(&self.baggage);
         let member = [key, b"=", tenant.as_str().as_bytes()].concat();
-        match (survey.own, survey.own_right) {
-            (1, 1) => Written::Full,
-            (0, _) => append(fields, &member, survey),
-            _ => {
-                let mut replacement = Some(&*member);
-                edit_list(fields, w3c::BAGGAGE, |found| {
-                    if !is_baggage_member(found, key) {
-                        return Fate::Stays;
-                    }
-                    replacement.take().map_or(Fate::Goes, Fate::Becomes)
-                });
-                if self.survey(fields, tenant).is_within_limits() {
-                    return Written::Full;
-                }
-                edit_list(fields, w3c::BAGGAGE, |found| fate(is_baggage_member(found, key)));
-                Written::NoRoom
-            }
+        if survey.own == 0 {
+            return append(fields, &member, survey);
         }
+        let mut replacement = Some(&*member);
+        edit_list(fields, w3c::BAGGAGE, |found| {
+            if is_baggage_member(found, key) {
+                replacement.take().map_or(Fate::Goes, Fate::Becomes)
+            } else {
+                Fate::Stays
+            }
+        });
+        if self.survey(fields, tenant).is_within_limits() {
+            return Written::Full;
+        }
+        edit_list(fields, w3c::BAGGAGE, |found| fate(is_baggage_member(found, key)));
+        Written::NoRoom
     }
 
     /// Removes every carrier, aliases too, read or not; returns whether there was one.
@@ -147,10 +150,11 @@ impl Survey {
     fn add_baggage(&mut self, line: &[u8], key: &[u8], tenant: &TenantId) {
         self.bytes += line.len() + usize::from(self.lines > 0);
         self.lines += 1;
-        for member in w3c::members(line).filter(|it| !w3c::trimmed(it).is_empty()) {
-            self.members += 1;
-            if is_baggage_member(member, key) {
-                let named = percent_decoded(Member::of_baggage(member).value);
+        for member in w3c::members(line) {
+            self.members += usize::from(!w3c::trimmed(member).is_empty());
+            let member = Member::of_baggage(member);
+            if is_baggage_key(member.key, key) {
+                let named = percent_decoded(member.value);
                 self.own += 1;
                 self.own_right += usize::from(named == Ok(*tenant));
             }

@@ -13,6 +13,7 @@ pub use read::Read;
 use crate::config::Carrier;
 use crate::config::OnConflict;
 use crate::config::TenantSection;
+use crate::tenant::bit;
 use crate::tenant::w3c;
 use crate::tenant::w3c::Member;
 
@@ -23,8 +24,7 @@ pub struct Carriers {
     headers: Box<[Place]>,
     baggage: Box<[Place]>,
     tracestate: Box<[Place]>,
-    /// Has bit n set if a field that is read has a name of n bytes: most fields are passed over
-    /// at the cost of one test.
+    /// The lengths of the names of fields that are read, see [`bit`].
     lengths: u64,
     on_conflict: OnConflict,
     write_header: bool,
@@ -111,11 +111,6 @@ impl Carriers {
     fn own(places: &[Place]) -> &[u8] {
         places.first().map(|it| &*it.name).unwrap_or_default()
     }
-}
-
-/// Returns the bit that stands for names of that length; one stands for all from 63 bytes on.
-fn bit(length: usize) -> u64 {
-    1 << length.min(63)
 }
 
 /// Returns whether `found`, as it stands in a `baggage` field, is the key `key` or turns into it on

@@ -2,13 +2,13 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Carriers, Place, Source, bit, is_baggage_key};
+use super::{Carriers, Place, Source, is_baggage_key};
 use crate::config::OnConflict;
 use crate::model::Fields;
 use crate::model::InvalidName;
 use crate::model::TenantId;
 use crate::tenant::w3c::Member;
-use crate::tenant::{Claim, ClaimError, w3c};
+use crate::tenant::{Claim, ClaimError, bit, w3c};
 
 /// What the carriers of a request say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

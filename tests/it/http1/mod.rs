@@ -5,11 +5,10 @@ mod bodies;
 mod clocks;
 mod framing;
 mod h2;
-mod pod;
+mod line;
 mod reuse;
 mod targets;
 mod upgrade;
 mod wire;
 
-pub(crate) use pod::Pod;
-pub(crate) use wire::{Upstream, Wire, within};
+pub(crate) use wire::{Upstream, Wire};

@@ -1,6 +1,6 @@
 //! What a request is for: methods, targets, hosts, names and values.
 
-use super::pod::Line;
+use super::line::Line;
 use super::wire::field;
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn what_is_between_neighbours_stays_between_them() {
 
 #[tokio::test]
 async fn heads_beyond_the_limits_are_refused_as_such() {
-    let line = Line::with("[limits]\nheader_list = \"8KiB\"\nheader_fields = 20\n").await;
+    let line = Line::with("limits = { header_list = '8KiB', header_fields = 20 }").await;
     let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx-a: {}\r\n\r\n", "v".repeat(9_000));
     let longer = format!("GET / HTTP/1.1\r\nhost: a\r\nx-a: {}\r\n\r\n", "v".repeat(90_000));
     let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x-a: 1\r\n".repeat(30));

@@ -1,18 +1,11 @@
 //! Either end of a connection, byte by byte.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long anything may take that is to happen.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Waits for what is to happen.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
-}
+use crate::harness::within;
 
 /// A connection, and what was read of it and not looked at.
 pub(crate) struct Wire {
