@@ -22,21 +22,37 @@ struct BrokenOff;
 ///
 /// An end leaves the other way open. If one way breaks off, so does the other: whoever speaks such
 /// a protocol takes a lost connection for lost as a whole. The peer is told by a reset.
+/// Dropped half way, it breaks off too.
 pub(super) async fn carry(
-    mut stream: TcpStream,
+    stream: TcpStream,
     first: Bytes,
     inward: &Pipe,
     outward: &Pipe,
 ) -> bool {
     inward.push(first);
-    let (reader, writer) = stream.split();
+    let mut socket = Socket { stream, in_peace: false };
+    let (reader, writer) = socket.stream.split();
     let both = tokio::try_join!(read_into(reader, inward), write_from(writer, outward));
-    if both.is_err() {
-        // Fails only for a socket that is gone already.
-        let _ = stream.set_zero_linger();
+    socket.in_peace = both.is_ok();
+    if !socket.in_peace {
         break_off(inward, outward);
     }
-    both.is_ok()
+    socket.in_peace
+}
+
+/// A socket that is reset when it is dropped, unless it ended in peace.
+struct Socket {
+    stream: TcpStream,
+    in_peace: bool,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.in_peace {
+            // Fails only for a socket that is gone already.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
 }
 
 /// Tells both neighbours that there is nothing more to come or to be taken.

@@ -4,6 +4,9 @@ use super::wire::{Upstream, Wire};
 use crate::harness::side::{Side, merge, table};
 use crate::harness::within;
 
+/// Nothing is tried again: an upstream sees each request once.
+pub(crate) const ONCE: &str = "defaults.retries.attempts = 1";
+
 /// A sidecar before an application that speaks `protocol`.
 pub(crate) async fn before(application: &Upstream, protocol: &str, more: &str) -> Side {
     let address = application.address();
