@@ -8,4 +8,5 @@ mod corpus;
 mod harness;
 mod http1;
 mod lanes;
+mod tcp;
 mod tenancy;

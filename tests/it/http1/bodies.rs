@@ -1,7 +1,7 @@
 //! Bodies and what comes with them: expectations, trailers, ends and breaks.
 
 use super::line::{Line, ONCE};
-use super::wire::{Upstream, Wire, field};
+use super::wire::{Upstream, Wire, field, unchunked};
 use crate::harness::side::{Side, table};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -28,20 +28,6 @@ async fn much_goes_both_ways_byte_for_byte() {
     assert!(there == much);
     let (_, chunks) = back.split_once("\r\n\r\n").unwrap();
     assert!(unchunked(chunks) == much);
-}
-
-/// The content of a chunked body.
-fn unchunked(mut chunks: &str) -> String {
-    let mut content = String::new();
-    loop {
-        let (size, rest) = chunks.split_once("\r\n").unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        content.push_str(&rest[..size]);
-        chunks = &rest[size + 2..];
-        if size == 0 {
-            return content;
-        }
-    }
 }
 
 #[tokio::test]

@@ -116,3 +116,17 @@ pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
+
+/// The content of a chunked body.
+pub(crate) fn unchunked(mut chunks: &str) -> String {
+    let mut content = String::new();
+    loop {
+        let (size, rest) = chunks.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        content.push_str(&rest[..size]);
+        chunks = &rest[size + 2..];
+        if size == 0 {
+            return content;
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! WebSockets from one protocol to the other.
