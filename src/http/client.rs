@@ -51,7 +51,14 @@ impl ClientShared {
         if active >= limit as usize {
             return None;
         }
-        self.queue.borrow_mut().pop_front()
+        loop {
+            let opening = self.queue.borrow_mut().pop_front()?;
+            if opening.call.cancelled().is_none() {
+                return Some(opening);
+            }
+            // Its place is free again without a stream having ended.
+            self.wake_waiting();
+        }
     }
 
     pub(super) fn settings(&self, streams: Option<u32>, extended_connect: Option<bool>) {

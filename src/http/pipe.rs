@@ -80,6 +80,8 @@ struct State {
     writer: Listener,
     /// Bytes taken since the writer last asked.
     freed: usize,
+    /// Someone who is neither writer nor reader, and waits for the end.
+    observer: Option<Waker>,
     /// Bytes taken before the writer is told of it.
     tell_freed_at: usize,
     credit: Option<Rc<Credit>>,
@@ -142,6 +144,9 @@ impl Pipe {
         if state.end.is_none() {
             state.end = Some(end);
             state.tell_reader();
+            if let Some(observer) = state.observer.take() {
+                observer.wake();
+            }
         }
     }
 
@@ -266,6 +271,23 @@ impl Pipe {
         look(self.state.borrow().end.as_ref())
     }
 
+    /// Returns whether the body ended, be it that its last bytes were not taken yet.
+    pub fn has_ended(&self) -> bool {
+        self.state.borrow().end.is_some()
+    }
+
+    /// Waits until the body has ended, be it that its last bytes were not taken yet. For one task.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if state.end.is_some() {
+            return Poll::Ready(());
+        }
+        if !state.observer.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.observer = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     /// Returns all bytes that were ever written.
     pub fn total(&self) -> u64 {
         self.state.borrow().total
@@ -292,16 +314,18 @@ impl Pipe {
 
     /// Returns whether all that was taken can be brought back.
     pub fn can_rewind(&self) -> bool {
-        let state = self.state.borrow();
-        state.kept.is_some() || state.total == state.buffered as u64
+        self.state.borrow().can_rewind()
     }
 
     /// Puts what was taken back in front. Returns whether that could be done.
     pub fn rewind(&self) -> bool {
         let mut state = self.state.borrow_mut();
+        if !state.can_rewind() {
+            return false;
+        }
         state.reader = Listener::Nobody;
         state.told = false;
-        let Some(kept) = &mut state.kept else { return false };
+        let Some(kept) = &mut state.kept else { return true };
         kept.bytes = 0;
         let chunks = std::mem::take(&mut kept.chunks);
         for chunk in chunks.into_iter().rev() {
@@ -323,6 +347,11 @@ impl Drop for State {
 }
 
 impl State {
+    /// A body whose reader wanted no more has lost bytes, or will.
+    fn can_rewind(&self) -> bool {
+        !self.closed && (self.kept.is_some() || self.total == self.buffered as u64)
+    }
+
     fn tell_reader(&mut self) {
         if !self.told {
             self.told = matches!(self.reader, Listener::Stream(..));

@@ -409,7 +409,11 @@ where
         let told = if code == ErrorCode::NoError { ErrorCode::InternalError } else { code };
         if stream.receiving == Receiving::Done {
             // All of its half was here: only ours was unwelcome.
-            if let Sending::Body(body) = &stream.sending {
+            let cancelled =
+                matches!(&stream.side, Side::Client { call, .. } if call.cancelled().is_some());
+            if let Sending::Body(body) = &stream.sending
+                && !cancelled
+            {
                 body.close();
             }
             if let Side::Server(reply) = &stream.side {

@@ -79,9 +79,6 @@ where
         while self.output.len() < OUTPUT_HIGH
             && let Some(opening) = shared.next(self.streams.len(), self.next_stream)
         {
-            if opening.call.cancelled().is_some() {
-                continue;
-            }
             let id = self.next_stream;
             self.next_stream += 2;
             let bodiless = opening.body.is_at_end();

@@ -110,8 +110,11 @@ impl Stream {
                 let answered = self.receiving != Receiving::Head;
                 if !answered {
                     call.event(CallEvent::Failed(error));
-                } else if let Sending::Body(body) = &self.sending {
-                    // The answer is on its way to the caller: this request is not sent again.
+                } else if let Sending::Body(body) = &self.sending
+                    && call.cancelled().is_none()
+                {
+                    // The answer is on its way to the caller: this request is not sent again. But
+                    // for whoever cancelled, the body is theirs: they may send it elsewhere.
                     body.close();
                 }
                 self.inbound.end(End::Broken(code));

@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod balance;
 mod cli;
 mod corpus;
+mod drain;
 mod harness;
 mod http1;
 mod lanes;
+mod reload;
+mod retries;
 mod tcp;
 mod tenancy;
+mod timeouts;

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -11,12 +12,14 @@ use hyper::body::Incoming;
 
 use crate::http::exchange::{Call, Gone, Reply};
 use crate::http::frame::ErrorCode;
-use crate::http::http1::head::{fields_of, trailers_of};
+use crate::http::http1::head::{fields_of, headers_of};
 use crate::http::http1::watch::Busy;
 use crate::http::pipe::{End, Piece, Pipe};
 
 /// Bytes handed to hyper at a time, at most.
 const PIECE: usize = 64 * 1024;
+/// How long a caller may go on sending what nobody wants.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A pipe as a body that hyper sends.
 pub(super) struct PipeBody {
@@ -113,7 +116,7 @@ impl Body for PipeBody {
             Poll::Ready(Piece::End(End::Broken(code))) => Poll::Ready(Some(Err(Broken(code)))),
             Poll::Ready(Piece::End(End::Complete(trailers))) => {
                 self.over = true;
-                let trailers = trailers.and_then(|it| trailers_of(&it));
+                let trailers = trailers.and_then(|it| headers_of(&it).ok());
                 Poll::Ready(trailers.map(|it| Ok(Frame::trailers(it))))
             }
         }
@@ -158,7 +161,11 @@ pub(super) enum Received {
 
 /// Moves a body that hyper receives into a pipe, as the pipe has room. `broken` is called before
 /// the pipe says that the body broke off.
-pub(super) async fn receive(mut body: Incoming, pipe: &Pipe, broken: impl FnOnce()) -> Received {
+pub(super) async fn receive(
+    body: &mut Incoming,
+    pipe: &Pipe,
+    broken: impl FnOnce(),
+) -> Received {
     let unwanted = || {
         pipe.end(End::Broken(ErrorCode::Cancel));
         Received::Unwanted
@@ -169,7 +176,7 @@ pub(super) async fn receive(mut body: Incoming, pipe: &Pipe, broken: impl FnOnce
         }
         // A reader that leaves ends the wait for the next frame.
         let frame = poll_fn(|cx| {
-            if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(cx) {
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Some(frame));
             }
             pipe.poll_closed(cx).map(|()| None)
@@ -193,5 +200,18 @@ pub(super) async fn receive(mut body: Incoming, pipe: &Pipe, broken: impl FnOnce
                 return Received::Whole;
             }
         }
+    }
+}
+
+/// Receives a request's body; what comes when nobody wants it any more is thrown away for a while.
+///
+/// hyper closes a connection on which something is left unread, and the kernel then takes back what
+/// the caller has not read yet: the very answer that made the rest unwanted (RFC 9112 section 9.6).
+pub(super) async fn receive_request(mut body: Incoming, pipe: &Pipe, broken: impl FnOnce()) {
+    if receive(&mut body, pipe, broken).await == Received::Unwanted {
+        let rest = async {
+            while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+        };
+        let _ = tokio::time::timeout(LINGER, rest).await;
     }
 }

@@ -149,14 +149,14 @@ impl Exchange {
             // In HTTP/2 this would say that the other protocol begins.
             return self.fail(CallError::Malformed("no agreement on the other protocol"));
         }
-        let body = response.into_body();
+        let mut body = response.into_body();
         if body.is_end_stream() {
             self.call.body.end(End::Complete(None));
             self.call.event(CallEvent::Head(head));
             return true;
         }
         self.call.event(CallEvent::Head(head));
-        let whole = receive(body, &self.call.body, || {}).await == Received::Whole;
+        let whole = receive(&mut body, &self.call.body, || {}).await == Received::Whole;
         if !whole {
             // Nobody reads the rest of the request; and it is not sent again, now that there is an
             // answer.

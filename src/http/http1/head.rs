@@ -230,10 +230,10 @@ fn append(headers: &mut HeaderMap, fields: &Fields) -> Result<(), Unwritable> {
     Ok(())
 }
 
-/// Our trailers as hyper's.
-pub(super) fn trailers_of(fields: &Fields) -> Option<HeaderMap> {
+/// Our fields as hyper's.
+pub(super) fn headers_of(fields: &Fields) -> Result<HeaderMap, Unwritable> {
     let mut headers = HeaderMap::with_capacity(fields.len());
-    append(&mut headers, fields).ok().map(|()| headers)
+    append(&mut headers, fields).map(|()| headers)
 }
 
 /// hyper's trailers as ours; those that frame a message or name its target have no business there

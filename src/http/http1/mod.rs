@@ -10,8 +10,8 @@
 //! Only a request without a body can ask: one with a body is served in HTTP.
 //!
 //! What hyper does not do, and so neither do we:
-//! - A caller gets no interim answer (1xx) but `100 Continue`, which hyper sends by itself as soon
-//!   as the body is read. Those of HTTP/1.1 upstreams do reach HTTP/2 callers.
+//! - `100 Continue` is hyper's own word to a caller, as soon as the body is read: it does not wait
+//!   for the upstream's. Other interim answers (1xx) go on, from and to either protocol.
 //! - Trailers are written only if the head announced them in `trailer`, and to a caller only if its
 //!   `te` says that it takes them. Others are dropped.
 //! - What hyper cannot parse it answers itself: 400, 414 or 431 without `x-dyelane-reason`, and the
@@ -27,6 +27,7 @@ mod body;
 mod call;
 mod client;
 mod head;
+mod interim;
 mod server;
 mod tunnel;
 mod watch;

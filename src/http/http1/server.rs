@@ -24,8 +24,9 @@ use tokio::time::Instant;
 use crate::http::connection::{Ended, Options};
 use crate::http::exchange::{Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::ErrorCode;
-use crate::http::http1::body::{PipeBody, receive};
+use crate::http::http1::body::{PipeBody, receive_request};
 use crate::http::http1::head::{Received, announce, received, response_of};
+use crate::http::http1::interim::{Interim, Interrupted};
 use crate::http::http1::watch::{Watch, Watched};
 use crate::http::http1::{tunnel, websocket};
 use crate::http::message::{HeadError, HeadLimits};
@@ -77,9 +78,11 @@ where
     H: FnMut(Incoming) + 'static,
 {
     let (io, watch) = Watched::new(io);
+    let (io, interim) = Interrupted::new(io);
     let serving = Rc::new(Serving {
         handler: RefCell::new(handler),
         watch: watch.clone(),
+        interim,
         limits: options.head,
         ends_by_closing: Cell::new(false),
         tunnel: RefCell::default(),
@@ -124,9 +127,14 @@ where
         && let Some(parts) = connection.into_parts()
     {
         // Closed in peace, the answer would look whole.
-        let _ = parts.io.into_inner().into_inner().get_ref().set_zero_linger();
+        let _ = socket(parts.io).get_ref().set_zero_linger();
     }
     outcome.err().unwrap_or(Ended::Closed)
+}
+
+/// The socket below what hyper was given.
+fn socket(io: TokioIo<Interrupted<Watched>>) -> Replay<TcpStream> {
+    io.into_inner().into_inner().into_inner()
 }
 
 /// How often the clock is looked at: often enough for the shortest of its times.
@@ -172,6 +180,7 @@ impl Drop for Unanswered {
 struct Serving<H> {
     handler: RefCell<H>,
     watch: Arc<Watch>,
+    interim: Arc<Interim>,
     limits: HeadLimits,
     /// The answer under way has no end but that of the connection: HTTP/1.0 knows no other.
     ends_by_closing: Cell<bool>,
@@ -210,7 +219,8 @@ impl<H: FnMut(Incoming)> Serving<H> {
         let (head, answer) = loop {
             match poll_fn(|cx| reply.poll_next(cx)).await {
                 Step::Answer(head, answer) => break (head, answer),
-                // hyper's server cannot send them, but for 100, which it sends by itself.
+                // HTTP/1.0 knows no interim answers.
+                Step::Interim(head) if version == HttpVersion::HTTP_11 => self.interim.say(&head),
                 Step::Interim(_) => {}
                 Step::Reset(ErrorCode::ProtocolError) => {
                     return refuse(HeadError::Malformed("a body against the rules"));
@@ -251,7 +261,7 @@ impl<H: FnMut(Incoming)> Serving<H> {
         tokio::task::spawn_local(async move {
             // Whoever waits for the answer is to know whose fault it is before the upstream does.
             let broken = || reply.reset(ErrorCode::ProtocolError);
-            receive(incoming, &body, broken).await;
+            receive_request(incoming, &body, broken).await;
             drop(busy);
         });
     }
@@ -295,10 +305,10 @@ impl Tunnel {
     async fn carry(self) -> Ended {
         let Self { upgrade, body, answer, reply } = self;
         let upgraded = upgrade.await.ok();
-        let parts = upgraded.and_then(|it| it.downcast::<TokioIo<Watched>>().ok());
+        let parts = upgraded.and_then(|it| it.downcast::<TokioIo<Interrupted<Watched>>>().ok());
         let whole = match parts {
             Some(parts) => {
-                let (replayed, stream) = parts.io.into_inner().into_inner().into_parts();
+                let (replayed, stream) = socket(parts.io).into_parts();
                 // hyper read the latter before it came to the end of the former.
                 body.push(parts.read_buf);
                 tunnel::carry(stream, replayed, &body, &answer).await

@@ -284,10 +284,7 @@ impl Client {
         Ok(self.unary("/Echo/One", Request::new(Note::new(1))).await?.into_inner().lane)
     }
 
-    pub(crate) async fn many(
-        &self,
-        note: Note,
-    ) -> Result<Response<Streaming<Note>>, Status> {
+    pub(crate) async fn many(&self, note: Note) -> Result<Response<Streaming<Note>>, Status> {
         let path = PathAndQuery::from_static("/Echo/Many");
         let request = self.prepared(Request::new(note));
         let mut grpc = self.ready().await;

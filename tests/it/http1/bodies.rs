@@ -46,7 +46,7 @@ async fn a_get_may_have_a_body() {
 }
 
 #[tokio::test]
-async fn whoever_expects_100_is_told_to_go_on() {
+async fn whoever_expects_100_is_told_to_go_on_once() {
     let line = Line::new().await;
     let mut caller = line.caller().await;
 
@@ -56,12 +56,13 @@ async fn whoever_expects_100_is_told_to_go_on() {
     let mut upstream = line.upstream.accept().await;
     let head = upstream.head().await;
     upstream.bytes(2).await;
-    // Interim answers do not reach an HTTP/1.1 caller; the answer does.
-    upstream.send("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n").await;
+    upstream.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: </a>\r\n\r\n").await;
+    let hints = caller.head().await;
     upstream.send(OK).await;
     let answer = caller.until("hi").await;
 
     assert_eq!(go_on, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(hints, "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
     assert_eq!(field(&head, "expect"), None);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

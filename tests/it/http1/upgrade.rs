@@ -14,7 +14,7 @@ const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\
     upgrade: SPDY/3.1\r\n\r\n";
 
 /// The proof that a key was understood.
-fn proof(key: &str) -> String {
+pub(crate) fn proof(key: &str) -> String {
     use base64::Engine as _;
     use sha1::{Digest as _, Sha1};
     let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));

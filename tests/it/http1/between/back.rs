@@ -76,7 +76,7 @@ async fn an_answer_is_whole_with_its_last_byte_though_its_end_comes_later() {
 }
 
 #[tokio::test]
-async fn announced_trailers_and_no_interim_answers_reach_the_caller() {
+async fn announced_trailers_and_interim_answers_reach_the_caller() {
     let (side, upstream) = line().await;
     let mut caller = Wire::to(side.inbound()).await;
 
@@ -91,9 +91,10 @@ async fn announced_trailers_and_no_interim_answers_reach_the_caller() {
     trailers.insert("grpc-status", "0".parse().unwrap());
     trailers.insert("x-not", "1".parse().unwrap());
     stream.send_trailers(trailers).unwrap();
-    let head = caller.head().await;
+    let (hints, head) = (caller.head().await, caller.head().await);
     let body = caller.until("\r\n\r\n").await;
 
+    assert_eq!(hints, "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(body.ends_with("0\r\ngrpc-status: 0\r\n\r\n"), "{body}");
 }
