@@ -54,8 +54,10 @@ impl Exchange {
             self.exchange(&mut sender, request, key).await && self.settled(&mut sender).await
         };
         let reusable = tokio::select! {
-            reusable = reusable => reusable,
+            // First, since what follows a cancellation is none of our doing.
+            biased;
             _ = cancelled => false,
+            reusable = reusable => reusable,
         };
         if reusable {
             return self.shared.rest(sender);
@@ -158,9 +160,7 @@ impl Exchange {
         self.call.event(CallEvent::Head(head));
         let whole = receive(&mut body, &self.call.body, || {}).await == Received::Whole;
         if !whole {
-            // Nobody reads the rest of the request; and it is not sent again, now that there is an
-            // answer.
-            self.body.close();
+            self.close_body();
         }
         whole
     }
@@ -187,9 +187,17 @@ impl Exchange {
         });
         let settled = settled.await;
         if !settled {
-            self.body.close();
+            self.close_body();
         }
         settled
+    }
+
+    /// Says that nobody reads the rest of the request, now that the answer is on its way. Whoever
+    /// cancelled the call may send it again.
+    fn close_body(&self) {
+        if self.call.cancelled().is_none() {
+            self.body.close();
+        }
     }
 
     fn fail(&self, why: CallError) -> bool {
