@@ -89,6 +89,10 @@ impl ClientShared {
         self.retired.get()
     }
 
+    pub(super) fn takes_extended_connect(&self) -> bool {
+        self.extended_connect.get()
+    }
+
     /// No more requests go out; those that wait for a stream are told so.
     pub(super) fn retire(&self) {
         self.retired.set(true);
@@ -154,7 +158,7 @@ impl Client {
 
     /// Returns whether the peer takes extended CONNECT (RFC 8441).
     pub fn takes_extended_connect(&self) -> bool {
-        self.shared.extended_connect.get()
+        self.shared.takes_extended_connect()
     }
 
     /// Begins no more requests; the connection closes with the last one under way.

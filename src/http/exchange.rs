@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::http::frame::ErrorCode;
-use crate::http::pipe::{End, Listener, Pipe};
+use crate::http::pipe::{Listener, Pipe};
 use crate::http::ready::Ready;
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
@@ -194,6 +194,10 @@ pub enum CallError {
     /// The request cannot be said in the peer's protocol; nothing of it was sent.
     #[error("unfit for the peer's protocol: {0}")]
     Unfit(&'static str),
+    /// The request asks for another protocol, and the peer does not take such requests over HTTP/2
+    /// (`SETTINGS_ENABLE_CONNECT_PROTOCOL`, RFC 8441 section 3).
+    #[error("the peer takes no extended CONNECT")]
+    NoTunnels,
 }
 
 impl CallError {
@@ -201,7 +205,7 @@ impl CallError {
     /// safe whatever it does.
     pub fn never_processed(self) -> bool {
         match self {
-            Self::NeverSent | Self::Refused | Self::Unfit(_) => true,
+            Self::NeverSent | Self::Refused | Self::NoTunnels | Self::Unfit(_) => true,
             Self::Reset(_) | Self::Lost | Self::Malformed(_) => false,
         }
     }
@@ -257,8 +261,7 @@ impl Call {
     pub fn cancel(&self, code: ErrorCode) {
         if self.cancelled.get().is_none() {
             self.cancelled.set(Some(code));
-            self.body.end(End::Broken(code));
-            self.body.close();
+            self.body.break_off(code);
             self.connection.borrow_mut().tell();
         }
     }

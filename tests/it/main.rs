@@ -9,6 +9,7 @@ mod corpus;
 mod drain;
 mod harness;
 mod http1;
+mod http2;
 mod lanes;
 mod reload;
 mod retries;

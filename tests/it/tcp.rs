@@ -42,7 +42,8 @@ async fn a_server_that_speaks_first_is_heard_at_once() {
 async fn bytes_that_look_like_something_are_not_looked_at() {
     let upstream = Upstream::new().await;
     let side = service(&upstream, "").await;
-    let requests: [&[u8]; 3] = [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", TLS];
+    let requests: [&[u8]; 3] =
+        [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", TLS];
     for bytes in requests {
         let (mut caller, mut server) = relayed(&side, &upstream).await;
 
@@ -93,7 +94,10 @@ async fn an_end_leaves_the_other_way_open() {
     server.send("answer").await;
     server.end().await;
     let answered = caller.rest().await;
-    assert_eq!((heard.0, heard.1, answered.0, answered.1), ("question".into(), true, "answer".into(), true));
+    assert_eq!(
+        (heard.0, heard.1, answered.0, answered.1),
+        ("question".into(), true, "answer".into(), true)
+    );
 
     let (mut caller, mut server) = relayed(&side, &upstream).await;
     server.send("goodbye").await;
@@ -102,7 +106,10 @@ async fn an_end_leaves_the_other_way_open() {
     caller.send("same to you").await;
     caller.end().await;
     let answered = server.rest().await;
-    assert_eq!((heard.0, heard.1, answered.0, answered.1), ("goodbye".into(), true, "same to you".into(), true));
+    assert_eq!(
+        (heard.0, heard.1, answered.0, answered.1),
+        ("goodbye".into(), true, "same to you".into(), true)
+    );
 }
 
 #[tokio::test]

@@ -161,11 +161,7 @@ pub(super) enum Received {
 
 /// Moves a body that hyper receives into a pipe, as the pipe has room. `broken` is called before
 /// the pipe says that the body broke off.
-pub(super) async fn receive(
-    body: &mut Incoming,
-    pipe: &Pipe,
-    broken: impl FnOnce(),
-) -> Received {
+pub(super) async fn receive(body: &mut Incoming, pipe: &Pipe, broken: impl FnOnce()) -> Received {
     let unwanted = || {
         pipe.end(End::Broken(ErrorCode::Cancel));
         Received::Unwanted

@@ -146,7 +146,9 @@ impl Exchange {
             let upgrade = hyper::upgrade::on(&mut response);
             return self.switch(head, upgrade).await;
         }
-        if status.is_success() && self.head.protocol.is_some() && self.head.method == Method::CONNECT
+        if status.is_success()
+            && self.head.protocol.is_some()
+            && self.head.method == Method::CONNECT
         {
             // In HTTP/2 this would say that the other protocol begins.
             return self.fail(CallError::Malformed("no agreement on the other protocol"));

@@ -245,7 +245,8 @@ impl<H: FnMut(Incoming)> Serving<H> {
             // What follows is for whom the caller meant to reach, and not HTTP.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless =
+            matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless || method == Method::HEAD {
             return Ok(response.map(|()| PipeBody::head_only(answer, reply, busy)));
         }

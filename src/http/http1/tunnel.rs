@@ -23,12 +23,7 @@ struct BrokenOff;
 /// An end leaves the other way open. If one way breaks off, so does the other: whoever speaks such
 /// a protocol takes a lost connection for lost as a whole. The peer is told by a reset.
 /// Dropped half way, it breaks off too.
-pub(super) async fn carry(
-    stream: TcpStream,
-    first: Bytes,
-    inward: &Pipe,
-    outward: &Pipe,
-) -> bool {
+pub(super) async fn carry(stream: TcpStream, first: Bytes, inward: &Pipe, outward: &Pipe) -> bool {
     inward.push(first);
     let mut socket = Socket { stream, in_peace: false };
     let (reader, writer) = socket.stream.split();

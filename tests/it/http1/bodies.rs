@@ -35,7 +35,9 @@ async fn a_get_may_have_a_body() {
     let line = Line::new().await;
 
     let (mut caller, mut upstream, head) = line
-        .request("GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+        .request(
+            "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        )
         .await;
     let body = upstream.bytes(12).await;
     upstream.send(OK).await;
@@ -50,7 +52,9 @@ async fn whoever_expects_100_is_told_to_go_on_once() {
     let line = Line::new().await;
     let mut caller = line.caller().await;
 
-    caller.send("PUT / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n").await;
+    caller
+        .send("PUT / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .await;
     let go_on = caller.head().await;
     caller.send("hi").await;
     let mut upstream = line.upstream.accept().await;
@@ -229,7 +233,9 @@ async fn an_upstream_that_answers_early_and_leaves_ends_the_request() {
 
     let (mut caller, mut upstream, _) = line.request(begun).await;
     upstream.until("hello").await;
-    upstream.send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi").await;
+    upstream
+        .send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi")
+        .await;
     caller.until("hi").await;
     drop(upstream);
     let (rest, _) = caller.rest().await;

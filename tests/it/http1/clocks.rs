@@ -81,8 +81,7 @@ async fn whoever_says_nothing_at_all_is_let_go() {
 
 #[tokio::test]
 async fn bodies_that_stop_moving_are_broken_off() {
-    let line =
-        Line::with(&format!("{ONCE}\nservices.\"caller.test\".timeouts.idle = '1s'")).await;
+    let line = Line::with(&format!("{ONCE}\nservices.\"caller.test\".timeouts.idle = '1s'")).await;
     let begun = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello";
 
     let (mut caller, mut upstream, _) = line.request(begun).await;

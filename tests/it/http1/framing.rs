@@ -137,7 +137,8 @@ async fn chunks_against_the_rules_end_everything() {
 #[tokio::test]
 async fn requests_sent_ahead_are_answered_in_their_turn() {
     let line = Line::new().await;
-    let both = format!("{}GET /second HTTP/1.1\r\nhost: a\r\n\r\n", post("content-length: 2", "hi"));
+    let both =
+        format!("{}GET /second HTTP/1.1\r\nhost: a\r\n\r\n", post("content-length: 2", "hi"));
 
     let (mut caller, mut upstream, _) = line.request(&both).await;
     let body = upstream.bytes(2).await;

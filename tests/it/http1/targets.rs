@@ -14,7 +14,10 @@ async fn a_plain_request_goes_on_as_it_came() {
     let answer = caller.head().await;
     let body = caller.bytes(2).await;
 
-    assert_eq!(head, "GET /a/b?c=d%20e HTTP/1.1\r\nhost: app.test:80\r\nx-one: 1\r\nx-one: 2\r\n\r\n");
+    assert_eq!(
+        head,
+        "GET /a/b?c=d%20e HTTP/1.1\r\nhost: app.test:80\r\nx-one: 1\r\nx-one: 2\r\n\r\n"
+    );
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: 1\r\nx-a: 2\r\n"));
     assert_eq!(body, "hi");
 }
@@ -73,8 +76,7 @@ async fn targets_that_only_a_later_request_can_have_are_refused_there() {
     // As a connection's first bytes they are not taken for HTTP/1.1 at all.
     let line = Line::new().await;
     for target in ["b.test:80", "b.test", "ftp://b.test/", "a/b", "?x"] {
-        let (mut caller, mut upstream, _) =
-            line.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let (mut caller, mut upstream, _) = line.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         caller.head().await;
 

@@ -103,7 +103,9 @@ async fn announced_trailers_and_interim_answers_reach_the_caller() {
 async fn an_answer_that_is_reset_never_looks_whole() {
     let (side, upstream) = line().await;
     let mut http2 = None;
-    for (version, length) in [("1.1", None), ("1.1", Some("10")), ("1.0", None), ("1.0", Some("10"))] {
+    for (version, length) in
+        [("1.1", None), ("1.1", Some("10")), ("1.0", None), ("1.0", Some("10"))]
+    {
         let mut caller = Wire::to(side.inbound()).await;
         let mut response = Response::builder();
         if let Some(length) = length {
@@ -133,7 +135,9 @@ async fn a_request_that_breaks_off_is_reset() {
     let (side, upstream) = line().await;
     let mut caller = Wire::to(side.inbound()).await;
 
-    caller.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+    caller
+        .send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        .await;
     let (request, _reply) = Http2::accept(&upstream).await.request().await;
     let mut body = request.into_body();
     drop(caller);

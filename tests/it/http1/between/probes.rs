@@ -36,8 +36,7 @@ fn odd_requests() -> Vec<Fields<'static>> {
         b"http://b.test/",
         b" /",
     ];
-    let authorities: [&[u8]; 7] =
-        [b"a\r\nx: y", b"a b", b"a@b", b"a/b", b"a#b", b"a\0", b"a, b\n"];
+    let authorities: [&[u8]; 7] = [b"a\r\nx: y", b"a b", b"a@b", b"a/b", b"a#b", b"a\0", b"a, b\n"];
     let methods: [&[u8]; 6] =
         [b"", b"GET / HTTP/1.1\r\nx: y\r\n\r\nGET", b"G T", b"GET\n", b"GET:", b"G\xc3\xa9T"];
     let schemes: [&[u8]; 3] = [b"ftp", b"http://b.test/?", b""];
@@ -55,8 +54,15 @@ fn odd_requests() -> Vec<Fields<'static>> {
         b":unknown",
         b"content-length ",
     ];
-    let values: [&[u8]; 7] =
-        [b"1\r\nb: 2", b"1\nb: 2", b"1\r", b"\0", b" 1", b"1\t", b"1\r\n\r\nGET /smuggled HTTP/1.1"];
+    let values: [&[u8]; 7] = [
+        b"1\r\nb: 2",
+        b"1\nb: 2",
+        b"1\r",
+        b"\0",
+        b" 1",
+        b"1\t",
+        b"1\r\n\r\nGET /smuggled HTTP/1.1",
+    ];
     let fields: [(&[u8], &[u8]); 18] = [
         (b"connection", b"x-tenant"),
         (b"connection", b"close"),
@@ -101,7 +107,9 @@ async fn no_odd_request_reaches_an_upstream_of_either_protocol() {
         for fields in odd_requests() {
             let shown: Vec<_> = fields
                 .iter()
-                .map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
+                .map(|(name, value)| {
+                    (String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+                })
                 .collect();
             let seen = tokio::select! {
                 biased;

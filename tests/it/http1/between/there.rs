@@ -82,7 +82,8 @@ async fn a_body_goes_on_with_its_length_or_in_chunks() {
 #[tokio::test]
 async fn no_body_is_said_to_be_none_where_one_is_usual() {
     let line = Line::new().await;
-    for (method, length) in [(Method::GET, None), (Method::DELETE, None), (Method::POST, Some("0"))] {
+    for (method, length) in [(Method::GET, None), (Method::DELETE, None), (Method::POST, Some("0"))]
+    {
         let mut sender = caller(line.side.inbound()).await;
 
         let (response, _) = send(&mut sender, request(method, "/").body(()).unwrap(), true);
@@ -113,7 +114,9 @@ async fn trailers_go_both_ways() {
     let got = upstream.until("\r\n\r\n").await;
     // Whatever an HTTP/1.1 upstream sends at the end, announced or not, HTTP/2 can carry.
     upstream
-        .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-end: 3\r\n\r\n")
+        .send(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-end: 3\r\n\r\n",
+        )
         .await;
     let mut back = answer(response).await.into_body();
 
@@ -131,7 +134,9 @@ async fn interim_answers_reach_the_caller() {
     let (mut response, mut body) = send(&mut sender, request, false);
     let mut upstream = line.upstream.accept().await;
     let head = upstream.head().await;
-    upstream.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n").await;
+    upstream
+        .send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+        .await;
     let go_on = interim(&mut response).await;
     body.send_data(Bytes::from_static(b"hello"), true).unwrap();
     upstream.until("hello").await;
@@ -140,7 +145,10 @@ async fn interim_answers_reach_the_caller() {
 
     assert_eq!(field(&head, "expect"), Some("100-continue"));
     assert_eq!(go_on.status(), 100);
-    assert_eq!((hints.status().as_u16(), &hints.headers()["link"]), (103, &"</a>".parse().unwrap()));
+    assert_eq!(
+        (hints.status().as_u16(), &hints.headers()["link"]),
+        (103, &"</a>".parse().unwrap())
+    );
     assert_eq!(answer(response).await.status(), 200);
 }
 
@@ -173,7 +181,8 @@ async fn a_caller_that_resets_its_stream_ends_the_request() {
     let line = Line::new().await;
     let mut sender = caller(line.side.inbound()).await;
 
-    let (_response, mut body) = send(&mut sender, request(Method::POST, "/").body(()).unwrap(), false);
+    let (_response, mut body) =
+        send(&mut sender, request(Method::POST, "/").body(()).unwrap(), false);
     body.send_data(Bytes::from_static(b"half"), false).unwrap();
     let mut upstream = line.upstream.accept().await;
     upstream.until("half").await;
