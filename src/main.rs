@@ -7,11 +7,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use dyelane::cli::{Arguments, Outcome};
 
-/// Requests are many small, short-lived allocations on threads of their own: mimalloc took 15 % of
-/// the CPU per request off the system's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let outcome = dyelane::cli::run(Arguments::parse());
     match outcome {

@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,17 @@ def busy_seconds(cores: set) -> float:
             user, nice, system, _idle, _wait, irq, softirq, steal = map(int, rest.split()[:8])
             total += user + nice + system + irq + softirq + steal
     return total * TICK
+
+
+def await_quiet(cores: set, share: float, patience: float) -> None:
+    """Waits until these cores are idle but for `share` of one, at most `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before, begun = busy_seconds(cores), time.monotonic()
+        time.sleep(0.3)
+        # The counters are as coarse as a tick, so a share below one of them is none.
+        if busy_seconds(cores) - before <= share * (time.monotonic() - begun) + TICK:
+            return
 
 
 def resident(pid: int) -> int:

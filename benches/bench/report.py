@@ -22,9 +22,16 @@ def progress(number: int, peer: Peer, column: Column, found: Sample) -> None:
     )
 
 
-def cell(samples: list) -> str:
-    """The median processor time of a request; a dash where no run was quiet."""
-    return f"{rounds.median(samples, 'microseconds'):.1f}" if samples else "-"
+def time_of(found: dict, peer: str, column: str) -> tuple:
+    """The median processor time of a request, and a mark where no run of it was quiet."""
+    quiet, noisy = found["samples"][peer][column], found["noisy"][peer][column]
+    return rounds.median(quiet or noisy, "microseconds"), "" if quiet else "~"
+
+
+def cell(found: dict, peer: str, column: str) -> str:
+    """The same as text."""
+    median, mark = time_of(found, peer, column)
+    return f"{mark}{median:.1f}"
 
 
 def table(found: dict, peers: list) -> None:
@@ -34,23 +41,43 @@ def table(found: dict, peers: list) -> None:
     if found["memory"]:
         titles += ["idle, MiB", "used connection, KiB", "10,000 endpoints, MiB"]
     print(f"{found['date']}; {found['machine']}; {found['discarded']} noisy runs thrown away")
-    print("Processor time of the proxy in microseconds a request, medians; then resident memory.\n")
+    print("Processor time of the proxy in microseconds a request, medians; then resident memory.")
+    print("A ~ marks a median of runs in which others used the cores too.\n")
     print("| proxy | " + " | ".join(titles) + " |")
     print("|---|" + "--:|" * len(titles))
     for peer in peers:
-        cells = [cell(found["samples"][peer.name][column.name]) for column in shown]
+        cells = [cell(found, peer.name, column.name) for column in shown]
         kept = found["memory"].get(peer.name)
         if kept:
             cells.append(f"{kept['idle'] / MIB:.1f}")
             cells.append(f"{kept['connection'] / 1024:.1f}")
             cells.append(f"{kept['endpoints'] / MIB:.1f}")
         print(f"| {peer.title} | " + " | ".join(cells) + " |")
+    shares(found, shown, titles)
+
+
+def shares(found: dict, shown: list, titles: list) -> None:
+    """What Dyelane takes of what each Envoy does, column by column, on stdout."""
+    for rival in ("envoy", "envoy-full"):
+        if "dyelane" not in found["samples"] or rival not in found["samples"]:
+            continue
+        cells = []
+        for column in shown:
+            (ours, mark), (theirs, more) = (time_of(found, each, column.name) for each in ("dyelane", rival))
+            cells.append(f"{(mark or more)}{ours / theirs:.2f}")
+        for name in ("idle", "connection", "endpoints")[: len(titles) - len(shown)]:
+            ours, theirs = (found["memory"][each][name] for each in ("dyelane", rival))
+            cells.append(f"{ours / theirs:.2f}")
+        print(f"| *Dyelane, of {rival}* | " + " | ".join(cells) + " |")
 
 
 def plain(found: dict) -> dict:
     """The same as values for JSON, every sample included."""
-    samples = {
-        peer: {column: [dataclasses.asdict(each) for each in kept] for column, kept in columns.items()}
-        for peer, columns in found["samples"].items()
+    values = {
+        kind: {
+            peer: {column: list(map(dataclasses.asdict, kept)) for column, kept in columns.items()}
+            for peer, columns in found[kind].items()
+        }
+        for kind in ("samples", "noisy")
     }
-    return {**found, "samples": samples}
+    return {**found, **values}

@@ -135,7 +135,10 @@ impl Control {
                     Some(Command::Reload(answer)) => {
                         let _ = answer.send(self.take_up(true));
                     }
-                    Some(Command::Unready(why)) => self.show(|it| it.not_ready = vec![why.to_owned()]),
+                    Some(Command::Unready(why, said)) => {
+                        self.show(|it| it.not_ready = vec![why.to_owned()]);
+                        let _ = said.send(());
+                    }
                     None => break,
                 },
                 () = tokio::time::sleep(poll) => {

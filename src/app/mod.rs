@@ -73,8 +73,8 @@ pub enum StartError {
 enum Command {
     /// Look at the file now; answer with the generation in force, or with what is wrong.
     Reload(oneshot::Sender<Result<u64, String>>),
-    /// Say that we are no longer ready, and why.
-    Unready(&'static str),
+    /// Say that we are no longer ready, and why; answer once it is said.
+    Unready(&'static str, oneshot::Sender<()>),
 }
 
 /// A running sidecar. Dropping it breaks off whatever is under way; [`Sidecar::stop`] does not.
@@ -159,7 +159,10 @@ impl Sidecar {
     /// it, takes no more connections, finishes what is under way within `drain_timeout`.
     pub async fn stop(mut self) {
         let runtime = self.shared.world.snapshot().config.runtime;
-        let _ = self.commands.send(Command::Unready("draining")).await;
+        let (said, hears) = oneshot::channel();
+        if self.commands.send(Command::Unready("draining", said)).await.is_ok() {
+            let _ = hears.await;
+        }
         self.shared.metrics.set_draining(true);
         tracing::info!(delay = ?runtime.drain_delay, timeout = ?runtime.drain_timeout, "draining");
         tokio::time::sleep(runtime.drain_delay).await;
@@ -184,10 +187,10 @@ impl Sidecar {
     fn worker_ended(&mut self) -> impl Future<Output = ()> + '_ {
         std::future::poll_fn(|cx| {
             let mut workers = self.workers.iter_mut();
-            if workers.any(|it| std::pin::Pin::new(it).poll(cx).is_ready()) {
-                return std::task::Poll::Ready(());
-            }
-            std::task::Poll::Pending
+            let ended = workers.position(|it| std::pin::Pin::new(it).poll(cx).is_ready());
+            // One that said so is not to be asked again.
+            let ended = ended.map(|place| self.workers.swap_remove(place));
+            if ended.is_some() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
     }
 }

@@ -68,6 +68,17 @@ impl Knowledge {
         self.reached(now);
     }
 
+    /// A failure makes it look slow, unless it is left alone for it: then what it was like before
+    /// says nothing of what it is like after. To be avoided as slow on top of that would keep it
+    /// from coming back for minutes.
+    fn failed(&self, latency: Duration, now: Duration) {
+        if self.is_available(now) {
+            self.load.failed(latency, now);
+        } else {
+            self.load.forget();
+        }
+    }
+
     /// Whoever says anything at all can be reached.
     fn reached(&self, now: Duration) {
         self.refusals.store(0, Relaxed);
@@ -213,14 +224,14 @@ impl Flight {
                 knowledge.answered(now);
             }
             End::Failed => {
-                knowledge.load.failed(latency, now);
                 knowledge.reached(now);
                 rung.failed(knowledge, now);
+                knowledge.failed(latency, now);
             }
             End::Unreachable => {
-                knowledge.load.failed(latency, now);
                 rung.refused(knowledge, now);
                 rung.failed(knowledge, now);
+                knowledge.failed(latency, now);
             }
             End::Abandoned => knowledge.load.abandoned(latency, now),
         }

@@ -93,6 +93,11 @@ impl Load {
         self.update(now, |old, left| Some(micros(latency).max(least(old, left))));
     }
 
+    /// Knows nothing of latency again.
+    pub(super) fn forget(&self) {
+        self.latency.store(0, Relaxed);
+    }
+
     /// Takes in that nobody waited longer than that for an answer. It was slow if that is longer
     /// than it usually takes; else it says nothing.
     pub(super) fn abandoned(&self, waited: Duration, now: Duration) {

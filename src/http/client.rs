@@ -51,7 +51,14 @@ impl ClientShared {
         if active >= limit as usize {
             return None;
         }
-        self.queue.borrow_mut().pop_front()
+        loop {
+            let opening = self.queue.borrow_mut().pop_front()?;
+            if opening.call.cancelled().is_none() {
+                return Some(opening);
+            }
+            // Its place is free again without a stream having ended.
+            self.wake_waiting();
+        }
     }
 
     pub(super) fn settings(&self, streams: Option<u32>, extended_connect: Option<bool>) {
@@ -80,6 +87,10 @@ impl ClientShared {
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired.get()
+    }
+
+    pub(super) fn takes_extended_connect(&self) -> bool {
+        self.extended_connect.get()
     }
 
     /// No more requests go out; those that wait for a stream are told so.
@@ -147,7 +158,7 @@ impl Client {
 
     /// Returns whether the peer takes extended CONNECT (RFC 8441).
     pub fn takes_extended_connect(&self) -> bool {
-        self.shared.extended_connect.get()
+        self.shared.takes_extended_connect()
     }
 
     /// Begins no more requests; the connection closes with the last one under way.

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
@@ -26,6 +26,7 @@ use crate::http::exchange::{CallError, Incoming};
 use crate::http::frame::{self, DEFAULT_WINDOW, ErrorCode, write};
 use crate::http::hpack::{self, Decoder, Encoder};
 use crate::http::message::HeadLimits;
+use crate::http::pace::Pace;
 use crate::http::ready::{Credit, Ready};
 use crate::http::server::ServerShared;
 use crate::http::stream::{Abandoned, Side, Stream};
@@ -137,8 +138,8 @@ pub(super) enum Closing {
     Draining,
     /// What is written is to be flushed, then the socket shut.
     Flushing(Ended),
-    /// The socket is shut for writing; what still comes is thrown away.
-    Lingering(Ended, Instant),
+    /// The same, and what still comes is thrown away, for a bounded time.
+    Lingering(Ended),
 }
 
 /// A head whose frames are not all there.
@@ -175,25 +176,110 @@ pub(super) struct Connection<S, H> {
     pub(super) starved: std::collections::VecDeque<u32>,
     /// The highest stream the peer began.
     pub(super) last_peer_stream: u32,
+    /// The highest of them that was taken.
+    pub(super) last_taken: u32,
     /// The next stream we begin.
     pub(super) next_stream: u32,
     pub(super) unfinished: Option<Unfinished>,
     pub(super) abandoned: Abandoned,
+    /// Streams of ours that are over and to be reset.
+    pub(super) pace: Pace,
     pub(super) first_frame_seen: bool,
     pub(super) settings_acked: bool,
     /// Streams broken off beyond those that ended in peace.
     pub(super) faults: u32,
     /// Frames in a row that moved nothing.
     pub(super) chatter: u32,
+    /// Frames that were complete, and the heads in them; wraps.
+    pub(super) finished: u32,
     pub(super) closing: Closing,
+    clock: Clock,
+    read_closed: bool,
+    ended: bool,
+}
+
+/// What the connection's clock goes by. Nothing here is looked at but when the tick rings: what
+/// moves leaves a mark, and the time is read once for all of it.
+struct Clock {
     tick: Pin<Box<Sleep>>,
-    tick_every: Duration,
+    every: Duration,
+    /// Nothing was under way when it rang last: it is set for long, until something is.
+    resting: bool,
+    began: Instant,
     /// Bytes came or went since the last tick.
     active: bool,
     last_active: Instant,
-    /// When the frame or head began that is not complete yet.
-    partial_since: Option<Instant>,
-    read_closed: bool,
+    /// When the last stream was seen.
+    last_busy: Instant,
+    /// `finished` when it was looked at, and since when a frame is unfinished.
+    partial: (u32, Option<Instant>),
+    /// Bytes written when they were looked at, and since when no more were while some waited.
+    unwritten: (u64, Option<Instant>),
+    /// Since when faults are not forgiven yet.
+    faults_since: Instant,
+}
+
+impl Clock {
+    fn new(options: &Options) -> Self {
+        let now = Instant::now();
+        let every = options.tick();
+        Self {
+            tick: Box::pin(tokio::time::sleep_until(now + every)),
+            every,
+            resting: false,
+            began: now,
+            active: false,
+            last_active: now,
+            last_busy: now,
+            partial: (0, None),
+            unwritten: (0, None),
+            faults_since: now,
+        }
+    }
+}
+
+/// What the clock said.
+enum Rang {
+    /// Nothing yet.
+    No,
+    /// It was time to look; there may be something to write.
+    Yes,
+    /// The connection is to end.
+    Last(Ended),
+}
+
+impl<S, H> Drop for Connection<S, H> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.abandon_streams();
+        }
+    }
+}
+
+impl<S, H> Connection<S, H> {
+    /// Bytes given to the socket or waiting for it, ever.
+    pub(super) fn position(&self) -> u64 {
+        self.written_before + self.output.len() as u64
+    }
+
+    /// Tells everyone concerned that the connection is lost.
+    fn abandon_streams(&mut self) {
+        if let Role::Client(shared) = &self.role {
+            shared.close();
+        }
+        let written = self.written_before + self.written as u64;
+        for (_, mut stream) in std::mem::take(&mut self.streams) {
+            let error = match stream.side {
+                Side::Client { written_at, .. } if written_at > written => CallError::NeverSent,
+                _ => CallError::Lost,
+            };
+            stream.break_off(error, ErrorCode::InternalError);
+        }
+        self.starved.clear();
+        if let Role::Client(shared) = &self.role {
+            shared.note_load(0, false);
+        }
+    }
 }
 
 impl<S, H> Connection<S, H>
@@ -203,8 +289,6 @@ where
 {
     pub(super) fn new(io: S, role: Role<H>, ready: Rc<Ready>, options: Options) -> Self {
         let buffer = options.connection_buffer.max(DEFAULT_WINDOW);
-        let now = Instant::now();
-        let tick_every = options.tick();
         Self {
             io,
             role,
@@ -222,37 +306,30 @@ where
             receive_window: i64::from(buffer),
             starved: std::collections::VecDeque::new(),
             last_peer_stream: 0,
+            last_taken: 0,
             next_stream: 1,
             unfinished: None,
             abandoned: Abandoned::default(),
+            pace: Pace::default(),
             first_frame_seen: false,
             settings_acked: false,
             faults: 0,
             chatter: 0,
+            finished: 0,
             closing: Closing::No,
-            tick: Box::pin(tokio::time::sleep_until(now + tick_every)),
-            tick_every,
-            active: false,
-            last_active: now,
-            partial_since: None,
+            clock: Clock::new(&options),
             read_closed: false,
+            ended: false,
             options,
         }
     }
 
-    /// Bytes given to the socket or waiting for it, ever.
-    pub(super) fn position(&self) -> u64 {
-        self.written_before + self.output.len() as u64
-    }
-
-    /// Whether everything up to `position` was certainly given to the socket.
-    fn sent_up_to(&self, position: u64) -> bool {
-        self.written_before + self.written as u64 >= position
-    }
-
-    /// Whether the peer does not keep up: the connection's window is used up, or its socket full.
+    /// Whether the peer does not keep up: the connection's window is as good as used up, or its
+    /// socket full.
     pub(super) fn is_blocked(&self) -> bool {
-        !self.starved.is_empty() || self.output.len() - self.written >= OUTPUT_HIGH
+        self.send_window < MAX_FRAME as i64
+            || !self.starved.is_empty()
+            || self.output.len() - self.written >= OUTPUT_HIGH
     }
 
     /// Reads once. `Ready(false)`: nothing more will come.
@@ -265,7 +342,7 @@ where
         }
         let read = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx));
         let count = read.map_err(|error| Ended::Io(error.kind()))?;
-        self.active = true;
+        self.clock.active = true;
         self.read_closed = count == 0;
         Poll::Ready(Ok(count > 0))
     }
@@ -273,17 +350,30 @@ where
     /// Writes what there is, as far as the socket takes it.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
-            let count = ready!(Pin::new(&mut self.io).poll_write(cx, rest));
+            let Poll::Ready(count) = Pin::new(&mut self.io).poll_write(cx, rest) else {
+                self.forget_written();
+                return Poll::Pending;
+            };
             match count.map_err(|error| Ended::Io(error.kind()))? {
                 0 => return Poll::Ready(Err(Ended::Io(std::io::ErrorKind::WriteZero))),
                 count => self.written += count,
             }
-            self.active = true;
+            self.clock.active = true;
         }
         self.written_before += self.output.len() as u64;
         self.output.clear();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Gives back the room of what was written, once it is most of the output: a peer that never
+    /// reads all of it would make it grow without end.
+    fn forget_written(&mut self) {
+        if self.written >= OUTPUT_HIGH && self.written >= self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written_before += self.written as u64;
+            self.written = 0;
+        }
     }
 
     /// Handles the frames that are complete.
@@ -295,16 +385,11 @@ where
                 Err(Fatal(code, why)) => self.fail(code, why),
             }
         }
-        if self.input.is_empty() && self.unfinished.is_none() {
-            self.partial_since = None;
-        } else if self.partial_since.is_none() {
-            self.partial_since = Some(Instant::now());
-        }
     }
 
     /// Ends the connection for a fault of the peer's, and says so.
     fn fail(&mut self, code: ErrorCode, why: &'static str) {
-        write::go_away(&mut self.output, self.last_peer_stream, code, why);
+        write::go_away(&mut self.output, self.last_taken, code, why);
         self.close(Ended::Fault(code, why));
     }
 
@@ -314,30 +399,11 @@ where
         self.abandon_streams();
     }
 
-    /// Tells everyone concerned that the connection is lost.
-    fn abandon_streams(&mut self) {
-        if let Role::Client(shared) = &self.role {
-            shared.close();
-        }
-        let streams = std::mem::take(&mut self.streams);
-        for (_, mut stream) in streams {
-            let error = match stream.side {
-                Side::Client { written_at, .. } if !self.sent_up_to(written_at) => {
-                    CallError::NeverSent
-                }
-                _ => CallError::Lost,
-            };
-            stream.break_off(error, ErrorCode::Cancel);
-        }
-        self.starved.clear();
-        self.note_load();
-    }
-
     /// One turn: what can be read, handled, produced and written without waiting.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         for _ in 0..TURNS {
-            let may_read = self.output.len() - self.written < OUTPUT_STUCK;
-            let read = if may_read { self.poll_read(cx) } else { Poll::Pending };
+            let stuck = self.output.len() - self.written >= OUTPUT_STUCK;
+            let read = if stuck { Poll::Pending } else { self.poll_read(cx) };
             match read {
                 Poll::Ready(Ok(true)) => self.process(),
                 Poll::Ready(Ok(false)) => self.end_of_input(),
@@ -354,7 +420,10 @@ where
                     _ => break,
                 }
             }
-            if self.finish_if_done() || read.is_pending() {
+            // What was not read because too much waited is to be read once it went out: nobody else
+            // would wake us for it.
+            let unstuck = stuck && self.output.is_empty();
+            if self.finish_if_done() || (read.is_pending() && !unstuck) {
                 return Poll::Pending;
             }
         }
@@ -374,33 +443,62 @@ where
             self.closing == Closing::Draining && self.streams.is_empty() && self.output.is_empty();
         if done {
             self.close(Ended::Closed);
-            self.ready.wake();
         }
         matches!(self.closing, Closing::Flushing(_))
     }
 
-    /// Looks at the clock.
-    fn poll_tick(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
-        while self.tick.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if std::mem::take(&mut self.active) {
-                self.last_active = now;
-            }
-            if let Some(why) = self.overdue(now) {
-                return Some(why);
-            }
-            let quiet = self.streams.is_empty() && self.partial_since.is_none();
-            let next = if !quiet || !self.first_frame_seen || self.closing != Closing::No {
-                now + self.tick_every
-            } else if now < self.last_active + SHRINK_AFTER {
-                self.last_active + SHRINK_AFTER
-            } else {
-                self.shrink();
-                self.last_active + self.options.idle
-            };
-            self.tick.as_mut().reset(next.max(now + Duration::from_millis(1)));
+    /// Whether nothing is under way that could take too long.
+    fn is_at_rest(&self) -> bool {
+        self.streams.is_empty()
+            && self.input.is_empty()
+            && self.output.is_empty()
+            && self.unfinished.is_none()
+            && self.first_frame_seen
+            && self.closing == Closing::No
+    }
+
+    /// Sets the clock for what came under way since it was set.
+    fn set_clock(&mut self) {
+        let roused = self.clock.resting && !self.is_at_rest();
+        if !roused && self.pace.len() == 0 {
+            return;
         }
-        None
+        let now = Instant::now();
+        if roused {
+            self.clock.resting = false;
+            self.clock.last_busy = now;
+            self.clock.partial.1 = None;
+            self.clock.unwritten.1 = None;
+        }
+        let due = self.pace.again(now).unwrap_or(now + self.clock.every);
+        if due < self.clock.tick.deadline() {
+            self.clock.tick.as_mut().reset(due);
+        }
+    }
+
+    /// Looks at the clock.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Rang {
+        if self.clock.tick.as_mut().poll(cx).is_pending() {
+            return Rang::No;
+        }
+        let now = Instant::now();
+        if std::mem::take(&mut self.clock.active) {
+            self.clock.last_active = now;
+        }
+        if let Some(why) = self.overdue(now) {
+            return Rang::Last(why);
+        }
+        self.clock.resting = self.is_at_rest();
+        let next = if !self.clock.resting {
+            now + self.clock.every
+        } else if now < self.clock.last_active + SHRINK_AFTER {
+            self.clock.last_active + SHRINK_AFTER
+        } else {
+            self.shrink();
+            self.clock.last_busy + self.options.idle
+        };
+        self.clock.tick.as_mut().reset(next.max(now + Duration::from_millis(1)));
+        Rang::Yes
     }
 
     /// Gives the buffers of a quiet connection back.
@@ -414,19 +512,28 @@ where
         self.streams.shrink_to_fit();
     }
 
-    pub(super) fn tick_length(&self) -> Duration {
-        self.tick_every
-    }
-
+    /// Returns why the connection is to end now, if it took too long over something; does what else
+    /// is due.
     fn overdue(&mut self, now: Instant) -> Option<Ended> {
         let late = |since: Instant, limit: Duration| now.duration_since(since) >= limit;
-        if !self.first_frame_seen && late(self.last_active, self.options.first_frame) {
+        if !self.first_frame_seen && late(self.clock.began, self.options.first_frame) {
             return Some(Ended::TimedOut("no settings"));
         }
-        if self.partial_since.is_some_and(|since| late(since, self.options.frame)) {
+        let partial = !self.input.is_empty() || self.unfinished.is_some();
+        if !partial || self.clock.partial.0 != self.finished {
+            self.clock.partial = (self.finished, partial.then_some(now));
+        } else if late(*self.clock.partial.1.get_or_insert(now), self.options.frame) {
             return Some(Ended::TimedOut("an unfinished frame"));
         }
-        if self.streams.is_empty() && late(self.last_active, self.options.idle) {
+        let written = self.written_before + self.written as u64;
+        if self.output.is_empty() || self.clock.unwritten.0 != written {
+            self.clock.unwritten = (written, (!self.output.is_empty()).then_some(now));
+        } else if late(*self.clock.unwritten.1.get_or_insert(now), self.options.stall) {
+            return Some(Ended::TimedOut("a peer that reads nothing"));
+        }
+        if !self.streams.is_empty() {
+            self.clock.last_busy = now;
+        } else if late(self.clock.last_busy, self.options.idle) {
             return Some(Ended::Idle);
         }
         if let Closing::Announced { since } = self.closing
@@ -434,8 +541,19 @@ where
         {
             self.announce_last();
         }
-        self.reset_stalled();
+        self.forgive(now);
+        self.reset_stalled(now);
         None
+    }
+
+    /// Takes back faults that are long ago: a quarter of what is allowed for each second.
+    fn forgive(&mut self, now: Instant) {
+        let passed = now.duration_since(self.clock.faults_since).as_millis();
+        let forgiven = passed * u128::from(self.options.resets) / 4000;
+        if self.faults == 0 || forgiven > 0 {
+            self.clock.faults_since = now;
+            self.faults -= self.faults.min(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        }
     }
 }
 
@@ -448,26 +566,46 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.get_mut();
+        this.ready.rouse();
+        let ended = this.run(cx);
         this.ready.sleep(cx.waker());
-        if !matches!(this.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
-            if let Poll::Ready(why) = this.turn(cx) {
-                this.abandon_streams();
+        if ended.is_ready() && !std::mem::replace(&mut this.ended, true) {
+            this.abandon_streams();
+        }
+        ended
+    }
+}
+
+impl<S, H> Connection<S, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: FnMut(Incoming),
+{
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        while !matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
+            if let Poll::Ready(why) = self.turn(cx) {
                 return Poll::Ready(why);
             }
-            match this.poll_tick(cx) {
-                Some(why) if this.closing == Closing::No => {
-                    let code = match why {
-                        Ended::Idle => ErrorCode::NoError,
-                        _ => ErrorCode::EnhanceYourCalm,
-                    };
-                    write::go_away(&mut this.output, this.last_peer_stream, code, "");
-                    this.close(why);
-                }
-                Some(why) => this.close(why),
-                None => {}
+            self.note_load();
+            self.set_clock();
+            match self.poll_clock(cx) {
+                Rang::No => break,
+                // What came of it is written before we sleep.
+                Rang::Yes => {}
+                Rang::Last(why) => self.part(why),
             }
         }
-        this.poll_close(cx)
+        self.poll_close(cx)
+    }
+
+    /// Ends a connection that took too long over something.
+    fn part(&mut self, why: Ended) {
+        let code = match why {
+            Ended::Idle => ErrorCode::NoError,
+            _ => ErrorCode::EnhanceYourCalm,
+        };
+        write::go_away(&mut self.output, self.last_taken, code, "");
+        self.close(why);
     }
 }
 
@@ -480,45 +618,33 @@ where
     /// throw away what still comes, for a bounded time. Closing at once would make the kernel
     /// answer late bytes with a reset, which throws away what the peer has not read.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        loop {
-            match self.closing {
-                Closing::Flushing(why) => {
-                    let now = Instant::now();
-                    if self.poll_flush(cx).is_pending() {
-                        // A peer that reads nothing does not keep us: the tick comes back.
-                        self.closing = Closing::Lingering(why, now + LINGER);
-                        continue;
-                    }
-                    let _ = Pin::new(&mut self.io).poll_shutdown(cx);
-                    if self.read_closed {
-                        return Poll::Ready(why);
-                    }
-                    self.closing = Closing::Lingering(why, now + LINGER);
+        if let Closing::Flushing(why) = self.closing {
+            let until = Instant::now() + LINGER;
+            self.clock.tick.as_mut().reset(until);
+            self.closing = Closing::Lingering(why);
+        }
+        let Closing::Lingering(why) = self.closing else { return Poll::Pending };
+        // A peer that reads nothing does not keep us: the clock rings.
+        match self.poll_flush(cx) {
+            Poll::Ready(Ok(())) if self.read_closed => return Poll::Ready(why),
+            Poll::Ready(Ok(())) => {
+                let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(why),
+            Poll::Pending => {}
+        }
+        for turn in 1.. {
+            self.input.clear();
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(true)) if turn < TURNS => {}
+                Poll::Ready(Ok(true)) => {
+                    cx.waker().wake_by_ref();
+                    break;
                 }
-                Closing::Lingering(why, until) => {
-                    if !self.output.is_empty() && matches!(self.poll_flush(cx), Poll::Ready(Ok(())))
-                    {
-                        let _ = Pin::new(&mut self.io).poll_shutdown(cx);
-                    }
-                    for _ in 0..TURNS {
-                        self.input.clear();
-                        match self.poll_read(cx) {
-                            Poll::Ready(Ok(true)) => self.input.advance(self.input.len()),
-                            Poll::Ready(_) => return Poll::Ready(why),
-                            Poll::Pending => break,
-                        }
-                    }
-                    if Instant::now() >= until {
-                        return Poll::Ready(why);
-                    }
-                    self.tick.as_mut().reset(until);
-                    if self.tick.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(why);
-                    }
-                    return Poll::Pending;
-                }
-                _ => return Poll::Pending,
+                Poll::Ready(_) => return Poll::Ready(why),
+                Poll::Pending => break,
             }
         }
+        self.clock.tick.as_mut().poll(cx).map(|()| why)
     }
 }

@@ -23,6 +23,7 @@ mod connection;
 mod exchange;
 mod http1;
 mod message;
+mod pace;
 mod pipe;
 mod ready;
 mod receive;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::http::frame::ErrorCode;
 use crate::http::ready::{Credit, Ready};
@@ -67,9 +67,9 @@ pub struct Pipe {
 
 #[derive(Default)]
 struct State {
-    chunks: VecDeque<Bytes>,
+    chunks: Chunks,
     buffered: usize,
-    /// Bytes in front that were taken before: room and credit for them were given then.
+    /// Bytes in front that were taken before: credit for them was given then.
     retaken: usize,
     end: Option<End>,
     /// The reader wants no more; what still comes is dropped.
@@ -80,6 +80,8 @@ struct State {
     writer: Listener,
     /// Bytes taken since the writer last asked.
     freed: usize,
+    /// Someone who is neither writer nor reader, and waits for the end.
+    observer: Option<Waker>,
     /// Bytes taken before the writer is told of it.
     tell_freed_at: usize,
     credit: Option<Rc<Credit>>,
@@ -89,9 +91,76 @@ struct State {
 
 /// What the reader took, kept so that it can be read again.
 struct Kept {
-    chunks: Vec<Bytes>,
+    chunks: Chunks,
     bytes: usize,
     limit: usize,
+}
+
+/// Bytes in pieces. Small ones that wait behind others are gathered into larger ones, so that a
+/// body in tiny pieces takes no more memory than its bytes.
+#[derive(Default)]
+struct Chunks {
+    whole: VecDeque<Bytes>,
+    /// Small pieces, behind the others.
+    tail: BytesMut,
+}
+
+impl Chunks {
+    /// Pieces below this many bytes are gathered.
+    const SMALL: usize = 1024;
+    /// Bytes that are gathered into one piece.
+    const GATHERED: usize = 16 * 1024;
+
+    fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.tail.is_empty()
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        if bytes.len() < Self::SMALL && !self.is_empty() {
+            return self.gather(&bytes);
+        }
+        self.seal();
+        self.whole.push_back(bytes);
+    }
+
+    fn push_slice(&mut self, bytes: &[u8]) {
+        if bytes.len() < Self::SMALL && !self.is_empty() {
+            return self.gather(bytes);
+        }
+        self.seal();
+        self.whole.push_back(Bytes::copy_from_slice(bytes));
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() >= Self::GATHERED {
+            self.seal();
+        }
+    }
+
+    /// Makes one piece of what was gathered.
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.whole.push_back(std::mem::take(&mut self.tail).freeze());
+        }
+    }
+
+    /// Takes the next piece, of at most `limit` bytes.
+    fn take(&mut self, limit: usize) -> Option<Bytes> {
+        if self.whole.is_empty() {
+            self.seal();
+        }
+        let front = self.whole.front_mut()?;
+        if front.len() > limit { Some(front.split_to(limit)) } else { self.whole.pop_front() }
+    }
+
+    /// Puts what `others` hold in front.
+    fn put_back(&mut self, mut others: Self) {
+        others.seal();
+        while let Some(chunk) = others.whole.pop_back() {
+            self.whole.push_front(chunk);
+        }
+    }
 }
 
 impl Pipe {
@@ -123,17 +192,26 @@ impl Pipe {
     /// Appends bytes; drops them if the body has ended or its reader wants no more.
     pub fn push(&self, bytes: Bytes) {
         let mut state = self.state.borrow_mut();
-        if bytes.is_empty() || state.end.is_some() {
-            return;
+        if state.takes(bytes.len()) {
+            state.chunks.push(bytes);
+            state.tell_reader();
         }
-        state.total += bytes.len() as u64;
-        if state.closed {
-            state.release(bytes.len());
-            return;
+    }
+
+    /// Appends a copy of bytes, likewise.
+    pub(super) fn push_slice(&self, bytes: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if state.takes(bytes.len()) {
+            state.chunks.push_slice(bytes);
+            state.tell_reader();
         }
-        state.buffered += bytes.len();
-        state.chunks.push_back(bytes);
-        state.tell_reader();
+    }
+
+    /// Counts bytes that were sent along with the body and are none of it, as if they were taken.
+    pub(super) fn pad(&self, bytes: usize) {
+        if bytes > 0 {
+            self.state.borrow_mut().release(bytes);
+        }
     }
 
     /// Ends the body; the first end counts.
@@ -142,7 +220,24 @@ impl Pipe {
         if state.end.is_none() {
             state.end = Some(end);
             state.tell_reader();
+            if let Some(observer) = state.observer.take() {
+                observer.wake();
+            }
         }
+    }
+
+    /// Breaks the body off, whatever was written of it: the reader finds no more of it than it took,
+    /// and not that it was complete.
+    pub(super) fn break_off(&self, code: ErrorCode) {
+        let mut state = self.state.borrow_mut();
+        let delivered = state.end.is_some() && state.chunks.is_empty();
+        if state.closed || delivered {
+            state.closed = true;
+            return;
+        }
+        state.end = Some(End::Broken(code));
+        state.tell_reader();
+        state.shut();
     }
 
     /// Returns the bytes taken since this last said so, once they are `worth` it; else 0.
@@ -159,8 +254,8 @@ impl Pipe {
         state.credit = Some(credit);
     }
 
-    /// The stream the bytes come in on is over: it is told nothing more. What still waits here is
-    /// paid to the connection's account as it is taken, or when nobody is left to take it.
+    /// The stream the bytes came in on is over: it has no use for a window. What waits here is still
+    /// its connection's, and is credited as it is taken.
     pub(super) fn writer_left(&self) {
         self.state.borrow_mut().writer = Listener::Nobody;
     }
@@ -199,13 +294,8 @@ impl Pipe {
     pub fn take(&self, limit: usize) -> Piece {
         let mut state = self.state.borrow_mut();
         state.told = false;
-        let Some(front) = state.chunks.front_mut() else {
+        let Some(bytes) = state.chunks.take(limit) else {
             return state.end.clone().map_or(Piece::Wait, Piece::End);
-        };
-        let bytes = if front.len() > limit {
-            front.split_to(limit)
-        } else {
-            state.chunks.pop_front().unwrap_or_default()
         };
         state.buffered -= bytes.len();
         state.keep(&bytes);
@@ -243,17 +333,9 @@ impl Pipe {
     /// The reader wants no more: what waits is dropped, and what still comes.
     pub fn close(&self) {
         let mut state = self.state.borrow_mut();
-        if state.closed {
-            return;
+        if !state.closed {
+            state.shut();
         }
-        state.closed = true;
-        state.chunks.clear();
-        state.kept = None;
-        state.reader = Listener::Nobody;
-        let dropped = std::mem::take(&mut state.buffered);
-        state.leave(dropped);
-        // Told even if little was freed: a writer may wait for just this.
-        state.writer.tell();
     }
 
     /// Returns whether the reader wants no more.
@@ -264,6 +346,23 @@ impl Pipe {
     /// Looks at how the body ended, if it did.
     pub fn with_end<T>(&self, look: impl FnOnce(Option<&End>) -> T) -> T {
         look(self.state.borrow().end.as_ref())
+    }
+
+    /// Returns whether the body ended, be it that its last bytes were not taken yet.
+    pub fn has_ended(&self) -> bool {
+        self.state.borrow().end.is_some()
+    }
+
+    /// Waits until the body has ended, be it that its last bytes were not taken yet. For one task.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if state.end.is_some() {
+            return Poll::Ready(());
+        }
+        if !state.observer.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.observer = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Returns all bytes that were ever written.
@@ -282,7 +381,7 @@ impl Pipe {
     /// Keeps what is taken from now on, up to `limit` bytes, so that [`Pipe::rewind`] can bring it
     /// back.
     pub fn keep(&self, limit: usize) {
-        self.state.borrow_mut().kept = Some(Kept { chunks: Vec::new(), bytes: 0, limit });
+        self.state.borrow_mut().kept = Some(Kept { chunks: Chunks::default(), bytes: 0, limit });
     }
 
     /// Forgets what was kept: the body will not be read again.
@@ -292,37 +391,42 @@ impl Pipe {
 
     /// Returns whether all that was taken can be brought back.
     pub fn can_rewind(&self) -> bool {
-        let state = self.state.borrow();
-        state.kept.is_some() || state.total == state.buffered as u64
+        self.state.borrow().can_rewind()
     }
 
     /// Puts what was taken back in front. Returns whether that could be done.
     pub fn rewind(&self) -> bool {
         let mut state = self.state.borrow_mut();
+        if !state.can_rewind() {
+            return false;
+        }
         state.reader = Listener::Nobody;
         state.told = false;
-        let Some(kept) = &mut state.kept else { return false };
-        kept.bytes = 0;
+        let Some(kept) = &mut state.kept else { return true };
+        let bytes = std::mem::take(&mut kept.bytes);
         let chunks = std::mem::take(&mut kept.chunks);
-        for chunk in chunks.into_iter().rev() {
-            state.buffered += chunk.len();
-            state.retaken += chunk.len();
-            state.chunks.push_front(chunk);
-        }
+        state.buffered += bytes;
+        state.retaken += bytes;
+        state.chunks.put_back(chunks);
         true
     }
 }
 
-impl Drop for State {
+impl Drop for Pipe {
+    /// What nobody took any more is not held any more.
     fn drop(&mut self) {
-        // Nobody will take what still waits: its account is settled here.
-        if let Some(credit) = &self.credit {
-            credit.add(self.buffered.saturating_sub(self.retaken));
-        }
+        let state = self.state.get_mut();
+        let dropped = std::mem::take(&mut state.buffered);
+        state.leave(dropped);
     }
 }
 
 impl State {
+    /// A body whose reader wanted no more has lost bytes, or will.
+    fn can_rewind(&self) -> bool {
+        !self.closed && (self.kept.is_some() || self.total == self.buffered as u64)
+    }
+
     fn tell_reader(&mut self) {
         if !self.told {
             self.told = matches!(self.reader, Listener::Stream(..));
@@ -330,18 +434,55 @@ impl State {
         }
     }
 
+    /// Counts bytes that come in. Returns whether anybody wants them.
+    fn takes(&mut self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return false;
+        }
+        if self.end.is_some() || self.closed {
+            self.total += if self.end.is_none() { bytes as u64 } else { 0 };
+            self.release(bytes);
+            return false;
+        }
+        self.total += bytes as u64;
+        self.buffered += bytes;
+        true
+    }
+
+    /// Nothing more is read.
+    fn shut(&mut self) {
+        self.closed = true;
+        self.chunks = Chunks::default();
+        self.kept = None;
+        self.reader = Listener::Nobody;
+        let dropped = std::mem::take(&mut self.buffered);
+        self.leave(dropped);
+        // Told even if little was freed: a writer may wait for just this.
+        self.writer.tell();
+    }
+
     /// Bytes left the pipe in front.
     fn leave(&mut self, bytes: usize) {
         let again = bytes.min(self.retaken);
         self.retaken -= again;
         self.release(bytes - again);
+        // Their window was given when they were taken first, but a writer that waits for room waits
+        // for these too.
+        if matches!(self.writer, Listener::Task(_)) {
+            self.free(again);
+        }
     }
 
-    /// Counts bytes that need no more room, and tells the writer if it is worth it.
+    /// Counts bytes that are held no more.
     fn release(&mut self, bytes: usize) {
         if let Some(credit) = &self.credit {
             credit.add(bytes);
         }
+        self.free(bytes);
+    }
+
+    /// Counts bytes that made room, and tells the writer if it is worth it.
+    fn free(&mut self, bytes: usize) {
         let before = self.freed;
         self.freed += bytes;
         // Once the body ended, its writer has nothing to send and no use for credit.

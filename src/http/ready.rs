@@ -14,6 +14,8 @@ use std::task::Waker;
 pub(super) struct Ready {
     streams: RefCell<VecDeque<u32>>,
     waker: RefCell<Option<Waker>>,
+    /// The driver sleeps, and nobody has woken it yet.
+    asleep: Cell<bool>,
 }
 
 impl Ready {
@@ -28,13 +30,21 @@ impl Ready {
 
     /// Wakes the driver, if it is not awake.
     pub(super) fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
+        if self.asleep.replace(false)
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
         }
+    }
+
+    /// The driver is awake: until it goes to sleep, it looks by itself.
+    pub(super) fn rouse(&self) {
+        self.asleep.set(false);
     }
 
     /// The driver goes to sleep.
     pub(super) fn sleep(&self, waker: &Waker) {
+        self.asleep.set(true);
         let mut slot = self.waker.borrow_mut();
         if !slot.as_ref().is_some_and(|it| it.will_wake(waker)) {
             *slot = Some(waker.clone());

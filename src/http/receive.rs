@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::connection::{Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
 use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Version};
 use crate::http::frame::{self, ErrorCode, FrameError, FrameHeader, Payload, Scope, write};
-use crate::http::message::{HeadError, HeadReader};
+use crate::http::message::{Checked, HeadError, HeadReader};
 use crate::http::pipe::Pipe;
-use crate::http::stream::{Receiving, Sending, Side, Stream};
+use crate::http::stream::{Asks, Receiving, Sending, Side, Stream};
 use crate::model::ResponseHead;
 
 /// Frames in a row that move nothing before a peer is taken for hostile.
@@ -49,6 +49,9 @@ where
         let outcome = self.frame(header, payload);
         input.advance(length);
         self.input = input;
+        if self.unfinished.is_none() {
+            self.finished += 1;
+        }
         outcome.map(|()| true)
     }
 
@@ -78,7 +81,6 @@ where
         match payload {
             Payload::Data { data, end_stream } => self.data(stream, data, bytes.len(), end_stream),
             Payload::Headers(head) => {
-                self.chatter = 0;
                 let whole = head.end_headers.then_some(head.block);
                 let fault = head.fault.map(|fault| fault.code);
                 let unfinished =
@@ -91,7 +93,10 @@ where
             }
             Payload::Continuation { block, end_headers } => self.continuation(block, end_headers),
             Payload::ResetStream { code } => self.reset(stream, ErrorCode::from_wire(code)),
-            Payload::WindowUpdate { increment } => self.window_update(stream, increment),
+            Payload::WindowUpdate { increment } => {
+                self.idle_talk()?;
+                self.window_update(stream, increment)
+            }
             Payload::Settings(settings) => self.settings(settings),
             Payload::SettingsAck => {
                 self.settings_acked = true;
@@ -115,7 +120,8 @@ where
         }
     }
 
-    /// Counts a frame that moves nothing: a peer that sends only such is not kept.
+    /// Counts a frame that moves nothing: a peer that sends only such is not kept. What moves
+    /// something, in either direction, sets the count back.
     fn idle_talk(&mut self) -> Result<(), Fatal> {
         self.chatter += 1;
         if self.chatter > CHATTER {
@@ -145,7 +151,8 @@ where
         self.count_fault()
     }
 
-    /// Counts a stream that ended before its time by the peer's doing. A peer that does little
+    /// Counts a stream that ended before its time by the peer's doing, beside those that ended in
+    /// peace; time forgives too. A peer that does little
     /// else is not kept: rapid resets, whoever is made to send them (CVE-2023-44487, MadeYouReset).
     fn count_fault(&mut self) -> Result<(), Fatal> {
         if matches!(self.role, Role::Client(_)) {
@@ -168,39 +175,45 @@ where
         let stream = self.streams.get_mut(&id).filter(|it| it.receiving != Receiving::Done);
         let Some(stream) = stream else {
             self.credit.add(whole);
-            if self.abandoned.contains(id) || matches!(self.role, Role::Client(_)) {
-                return self.idle_talk();
-            }
-            return self.reset_for_fault(id, ErrorCode::StreamClosed);
+            return self.late_data(id, data.is_empty(), end_stream);
         };
         stream.receive_window -= whole as i64;
-        if data.is_empty() && !end_stream {
-            self.idle_talk()?;
-        } else {
-            self.chatter = 0;
-        }
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        if stream.receive_window < 0 {
-            self.credit.add(whole);
-            return self.reset_for_fault(id, ErrorCode::FlowControlError);
-        }
-        self.credit.add(whole - data.len());
+        let overdrawn = stream.receive_window < 0;
         let early = stream.receiving == Receiving::Head;
         let wrong_length =
             stream.owe_less(data.len()).is_err() || (end_stream && !stream.kept_its_length());
-        if early || wrong_length {
-            self.credit.add(data.len());
-            return self.reset_for_fault(id, ErrorCode::ProtocolError);
+        if overdrawn || early || wrong_length {
+            self.credit.add(whole);
+            let code = match overdrawn {
+                true => ErrorCode::FlowControlError,
+                false => ErrorCode::ProtocolError,
+            };
+            return self.reset_for_fault(id, code);
         }
         stream.moved = true;
-        // Padding of a frame will never be taken from the pipe: give it back to the stream's window.
-        stream.receive_window += (whole - data.len()) as i64;
-        stream.inbound.push(Bytes::copy_from_slice(data));
+        // Padding took room in the windows, and nobody will take it from the pipe.
+        stream.inbound.pad(whole - data.len());
+        stream.inbound.push_slice(data);
         if end_stream {
             stream.received_all(None);
             self.close_if_over(id);
+        } else if data.is_empty() {
+            return self.idle_talk();
         }
+        self.chatter = 0;
         Ok(())
+    }
+
+    /// DATA for a stream that is over, or half of it.
+    fn late_data(&mut self, id: u32, empty: bool, end_stream: bool) -> Result<(), Fatal> {
+        if matches!(self.role, Role::Client(_)) || self.abandoned.contains(id) {
+            if end_stream {
+                self.pace.peer_ended(id, false);
+            }
+            // It was under way when the stream ended: as much as the window had allowed.
+            return if empty { self.idle_talk() } else { Ok(()) };
+        }
+        self.reset_for_fault(id, ErrorCode::StreamClosed)
     }
 
     fn continuation(&mut self, more: &[u8], end_headers: bool) -> Result<(), Fatal> {
@@ -228,15 +241,19 @@ where
         self.decoder
             .decode(block, |field| reader.field(field))
             .map_err(|_| Fatal(ErrorCode::CompressionError, "a head that does not decode"))?;
-        if let Some(code) = start.fault {
-            self.last_peer_stream = self.last_peer_stream.max(id);
-            return self.reset_for_fault(id, code);
-        }
         if matches!(self.role, Role::Client(_)) {
-            return self.answer_head(id, reader, end_stream);
+            self.check_begun(id)?;
+            return match start.fault {
+                Some(code) => self.reset_for_fault(id, code),
+                None => self.answer_head(id, reader, end_stream),
+            };
         }
         if id % 2 == 0 {
             return Err(Fatal(ErrorCode::ProtocolError, "a stream the peer may not begin"));
+        }
+        if let Some(code) = start.fault {
+            self.last_peer_stream = self.last_peer_stream.max(id);
+            return self.reset_for_fault(id, code);
         }
         if id > self.last_peer_stream {
             return self.request_head(id, reader, end_stream);
@@ -250,16 +267,16 @@ where
     }
 
     fn request_head(&mut self, id: u32, reader: HeadReader, end_stream: bool) -> Result<(), Fatal> {
-        if self.closing == Closing::Draining {
-            // The last stream is said; the caller sends this one elsewhere.
-            return Ok(());
-        }
         self.last_peer_stream = id;
-        if self.streams.len() >= self.options.streams as usize {
+        let draining = self.closing == Closing::Draining;
+        if draining || self.streams.len() >= self.options.streams as usize {
             self.abandoned.push(id);
             write::reset_stream(&mut self.output, id, ErrorCode::RefusedStream);
-            return self.count_fault();
+            // No fault of a caller that did not know of the drain, or of the limit.
+            let knew = !draining && self.settings_acked;
+            return if knew { self.count_fault() } else { self.idle_talk() };
         }
+        self.last_taken = id;
         let request = match reader.request() {
             Ok(request) => request,
             Err(HeadError::Malformed(_)) => {
@@ -267,21 +284,22 @@ where
             }
             Err(HeadError::TooLarge) => return self.refuse_large(id, end_stream),
         };
-        if end_stream && request.content_length.is_some_and(|length| length > 0) {
+        let asks = Asks::of(&request.head);
+        let owed = request.content_length.filter(|_| asks != Asks::Tunnel);
+        if end_stream && owed.is_some_and(|length| length > 0) {
             return self.reset_for_fault(id, ErrorCode::ProtocolError);
         }
         let reply = Reply::new();
         reply.sent_by(&self.ready, id);
         let inbound = Pipe::new();
-        let owed = request.content_length;
-        self.begin(id, Side::Server(reply.clone()), Sending::Head, inbound.clone(), owed);
+        let side = Side::Server { reply: reply.clone(), asks };
+        self.begin(id, side, Sending::Head, inbound.clone(), owed);
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.receiving = Receiving::Body;
             if end_stream {
                 stream.received_all(None);
             }
         }
-        self.note_load();
         let incoming = Incoming {
             head: request.head,
             nominated: Vec::new(),
@@ -330,9 +348,10 @@ where
             owed,
             starved: false,
             moved: true,
-            stalled: 0,
+            stalled_since: None,
         };
         self.streams.insert(id, stream);
+        self.chatter = 0;
     }
 
     fn trailers(&mut self, id: u32, reader: HeadReader, end_stream: bool) -> Result<(), Fatal> {
@@ -352,16 +371,20 @@ where
 
     /// A head on a stream that we began: interim, final, or trailers.
     fn answer_head(&mut self, id: u32, reader: HeadReader, end_stream: bool) -> Result<(), Fatal> {
-        self.check_begun(id)?;
-        let Some(stream) = self.streams.get_mut(&id) else { return self.idle_talk() };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            if end_stream {
+                self.pace.peer_ended(id, false);
+            }
+            return self.idle_talk();
+        };
         match stream.receiving {
             Receiving::Body => return self.trailers(id, reader, end_stream),
             Receiving::Done => return self.reset_for_fault(id, ErrorCode::StreamClosed),
             Receiving::Head => {}
         }
-        let Side::Client { call, head: bodiless, .. } = &stream.side else { return Ok(()) };
-        let call = call.clone();
-        let answer = match reader.response() {
+        let Side::Client { call, asks, .. } = &stream.side else { return Ok(()) };
+        let (call, asks) = (call.clone(), *asks);
+        let Checked { mut head, content_length } = match reader.response() {
             Ok(answer) => answer,
             Err(error) => {
                 let why = match error {
@@ -372,18 +395,25 @@ where
                 return Ok(());
             }
         };
-        let status = answer.head.status;
-        if status < 200 {
+        if head.status < 200 {
             if end_stream {
                 return self.reset_for_fault(id, ErrorCode::ProtocolError);
             }
-            call.event(CallEvent::Interim(answer.head));
-            return Ok(());
+            call.event(CallEvent::Interim(head));
+            return self.idle_talk();
         }
-        // RFC 9110 section 6.4.1: these have no body, whatever their length says.
-        let bodiless = *bodiless || status == 204 || status == 304;
-        stream.owed = if bodiless { Some(0) } else { answer.content_length };
-        if end_stream && !stream.kept_its_length() {
+        stream.owed = match (asks, head.status) {
+            // RFC 8441 section 4: agreed; between our connections that is what HTTP/1.1 says of it.
+            (Asks::Tunnel, 200..=299) => {
+                head.status = 101;
+                head.fields.remove(b"content-length");
+                None
+            }
+            // RFC 9110 section 6.4.1: these have no body, whatever their length says.
+            (Asks::HeadOnly, _) | (_, 204 | 304) => Some(0),
+            _ => content_length,
+        };
+        if end_stream && !stream.kept_its_length() && asks != Asks::HeadOnly {
             return self.reset_for_fault(id, ErrorCode::ProtocolError);
         }
         stream.receiving = Receiving::Body;
@@ -391,7 +421,8 @@ where
         if end_stream {
             stream.received_all(None);
         }
-        call.event(CallEvent::Head(answer.head));
+        call.event(CallEvent::Head(head));
+        self.chatter = 0;
         if end_stream {
             self.close_if_over(id);
         }
@@ -400,25 +431,29 @@ where
 
     fn reset(&mut self, id: u32, code: ErrorCode) -> Result<(), Fatal> {
         self.check_begun(id)?;
-        let Some(mut stream) = self.streams.remove(&id) else { return self.idle_talk() };
-        let error = match code {
-            ErrorCode::RefusedStream => CallError::Refused,
-            code => CallError::Reset(code),
+        let Some(mut stream) = self.remove(id) else {
+            self.pace.peer_ended(id, true);
+            return self.idle_talk();
         };
-        // A body that broke off never looks complete, whatever the code says.
-        let told = if code == ErrorCode::NoError { ErrorCode::InternalError } else { code };
         if stream.receiving == Receiving::Done {
             // All of its half was here: only ours was unwelcome.
-            if let Sending::Body(body) = &stream.sending {
+            let cancelled =
+                matches!(&stream.side, Side::Client { call, .. } if call.cancelled().is_some());
+            if let Sending::Body(body) = &stream.sending
+                && !cancelled
+            {
                 body.close();
             }
-            if let Side::Server(reply) = &stream.side {
+            if let Side::Server { reply, .. } = &stream.side {
                 reply.finish(Gone::Left);
             }
         } else {
-            stream.break_off(error, told);
+            let error = match code {
+                ErrorCode::RefusedStream => CallError::Refused,
+                code => CallError::Reset(code),
+            };
+            stream.break_off(error, code);
         }
-        self.note_load();
         self.count_fault()
     }
 
@@ -435,27 +470,32 @@ where
             return Ok(());
         }
         self.check_begun(id)?;
-        let Some(stream) = self.streams.get_mut(&id) else { return self.idle_talk() };
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let shut = stream.send_window <= 0;
         stream.send_window += i64::from(more);
         if stream.send_window > i64::from(frame::LARGEST_WINDOW) {
             return self.reset_for_fault(id, ErrorCode::FlowControlError);
         }
-        if matches!(stream.sending, Sending::Body(_)) {
+        if shut && stream.send_window > 0 {
             self.ready.push(id);
         }
         Ok(())
     }
 
     fn settings(&mut self, settings: frame::Settings) -> Result<(), Fatal> {
+        if matches!(self.role, Role::Client(_)) && settings.enable_push == Some(true) {
+            return Err(Fatal(ErrorCode::ProtocolError, "a server that wants pushes"));
+        }
         if let Some(window) = settings.initial_window_size {
             let change = i64::from(window) - i64::from(self.peer.initial_window);
             self.peer.initial_window = window;
             for (id, stream) in &mut self.streams {
+                let shut = stream.send_window <= 0;
                 stream.send_window += change;
                 if stream.send_window > i64::from(frame::LARGEST_WINDOW) {
                     return Err(Fatal(ErrorCode::FlowControlError, "a stream's window overflows"));
                 }
-                if change > 0 && matches!(stream.sending, Sending::Body(_)) {
+                if shut && stream.send_window > 0 {
                     self.ready.push(*id);
                 }
             }
@@ -476,23 +516,23 @@ where
         self.idle_talk()
     }
 
+    /// The peer takes no more streams of ours, or will begin no more of its own.
     fn goaway(&mut self, last: u32, code: ErrorCode) -> Result<(), Fatal> {
-        let Role::Client(shared) = &self.role else {
-            // A caller that will begin no more streams; those under way go on.
-            return self.idle_talk();
-        };
-        shared.retire();
-        let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
-        for id in left_out {
-            if let Some(mut stream) = self.streams.remove(&id) {
-                stream.break_off(CallError::Refused, ErrorCode::RefusedStream);
-            }
+        if let Role::Client(shared) = &self.role {
+            shared.retire();
+            tracing::debug!(last, %code, "upstream sends us away");
         }
-        tracing::debug!(last, %code, "upstream sends us away");
         if self.closing == Closing::No {
             self.closing = Closing::Draining;
         }
-        self.note_load();
-        Ok(())
+        if matches!(self.role, Role::Client(_)) {
+            let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
+            for id in left_out {
+                if let Some(mut stream) = self.remove(id) {
+                    stream.break_off(CallError::LeftOut, ErrorCode::RefusedStream);
+                }
+            }
+        }
+        self.idle_talk()
     }
 }

@@ -1,15 +1,18 @@
 //! Frames that go out: heads, bodies as far as windows allow, resets, windows given back.
 
+use std::rc::Rc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::http::client::LAST_STREAM;
 use crate::http::connection::{Closing, Connection, MAX_FRAME, OUTPUT_HIGH, Role};
-use crate::http::exchange::{CallError, Gone, Incoming, Step};
+use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Step};
 use crate::http::frame::{ErrorCode, write};
 use crate::http::hpack::Block;
-use crate::http::pipe::{End, Piece};
-use crate::http::stream::{Receiving, Sending, Side};
+use crate::http::pace::Due;
+use crate::http::pipe::{End, Piece, Pipe};
+use crate::http::stream::{Asks, Receiving, Sending, Side, Stream};
 use crate::model::Fields;
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
@@ -37,6 +40,9 @@ where
         while self.output.len() < OUTPUT_HIGH {
             let Some(id) = self.ready.pop() else { break };
             self.serve(id);
+        }
+        if self.pace.len() > 0 {
+            self.send_resets();
         }
         if let Some(bytes) = self.credit.take() {
             self.receive_window += bytes as i64;
@@ -67,9 +73,8 @@ where
 
     /// Says which stream is the last, and takes no more.
     pub(super) fn announce_last(&mut self) {
-        write::go_away(&mut self.output, self.last_peer_stream, ErrorCode::NoError, "");
+        write::go_away(&mut self.output, self.last_taken, ErrorCode::NoError, "");
         self.closing = Closing::Draining;
-        self.ready.wake();
     }
 
     /// Sends the requests that wait for a stream.
@@ -77,9 +82,10 @@ where
         let Role::Client(shared) = &self.role else { return };
         let shared = shared.clone();
         while self.output.len() < OUTPUT_HIGH
-            && let Some(opening) = shared.next(self.streams.len(), self.next_stream)
+            && let Some(opening) = shared.next(self.open(), self.next_stream)
         {
-            if opening.call.cancelled().is_some() {
+            if opening.head.protocol.is_some() && !shared.takes_extended_connect() {
+                opening.call.event(CallEvent::Failed(CallError::NoTunnels));
                 continue;
             }
             let id = self.next_stream;
@@ -94,7 +100,7 @@ where
                 Sending::Body(opening.body)
             };
             let side = Side::Client {
-                head: opening.head.method == http::Method::HEAD,
+                asks: Asks::of(&opening.head),
                 written_at: self.position(),
                 call: opening.call.clone(),
             };
@@ -104,7 +110,11 @@ where
                 self.ready.push(id);
             }
         }
-        self.note_load();
+    }
+
+    /// Returns how many streams are open in the eyes of the peer.
+    fn open(&self) -> usize {
+        self.streams.len() + self.pace.len()
     }
 
     /// Sends the next thing of one stream.
@@ -120,9 +130,10 @@ where
                     return self.reset_stream(id, code, CallError::Reset(code));
                 }
             }
-            Side::Server(reply) => {
-                if matches!(stream.sending, Sending::Head) {
+            Side::Server { reply, .. } => {
+                if let Some(step) = reply.next() {
                     let reply = reply.clone();
+                    self.step(id, step);
                     while let Some(step) = reply.next() {
                         self.step(id, step);
                     }
@@ -137,22 +148,48 @@ where
     }
 
     fn step(&mut self, id: u32, step: Step) {
+        let Some(stream) = self.streams.get(&id) else { return };
         match step {
-            Step::Interim(head) => self.write_response(id, &head, false),
             Step::Reset(code) => self.reset_stream(id, code, CallError::Reset(code)),
-            Step::Answer(head, body) => {
-                let bodiless = body.is_at_end();
-                self.write_response(id, &head, bodiless);
-                let Some(stream) = self.streams.get_mut(&id) else { return };
-                stream.moved = true;
-                stream.sending = if bodiless {
-                    Sending::Done
-                } else {
-                    body.read_by(&self.ready, id);
-                    Sending::Body(body)
-                };
-            }
+            // Only before the answer, of which there is one.
+            _ if !matches!(stream.sending, Sending::Head) => {}
+            Step::Interim(head) => self.write_response(id, &head, false),
+            Step::Answer(head, body) => self.answer(id, head, body),
         }
+    }
+
+    fn answer(&mut self, id: u32, mut head: ResponseHead, body: Rc<Pipe>) {
+        let Some(Stream { side: Side::Server { asks, .. }, .. }) = self.streams.get(&id) else {
+            return;
+        };
+        match (asks, head.status) {
+            // RFC 8441 section 5: what HTTP/1.1 answers by 101 is a tunnel that is open.
+            (Asks::Tunnel, 101) => {
+                head.status = 200;
+                head.fields.remove(b"sec-websocket-accept");
+                head.fields.remove(b"content-length");
+            }
+            // An answer, but not in the other protocol; by this number it would look agreed.
+            (Asks::Tunnel, 200..=299) => head.status = 502,
+            (_, 101) => {
+                body.close();
+                let code = ErrorCode::InternalError;
+                return self.reset_stream(id, code, CallError::Reset(code));
+            }
+            // What an answer of our own has to say does not go out with these.
+            (Asks::HeadOnly, _) | (_, 204 | 304) if body.buffered() > 0 => body.close(),
+            _ => {}
+        }
+        let bodiless = body.is_closed() || body.is_at_end();
+        self.write_response(id, &head, bodiless);
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.moved = true;
+        stream.sending = if bodiless {
+            Sending::Done
+        } else {
+            body.read_by(&self.ready, id);
+            Sending::Body(body)
+        };
     }
 
     /// Gives the peer back the window of what was taken from the stream's pipe.
@@ -232,15 +269,40 @@ where
 
     /// Ends a stream before its time, and tells the peer and everyone concerned.
     pub(super) fn reset_stream(&mut self, id: u32, code: ErrorCode, error: CallError) {
-        write::reset_stream(&mut self.output, id, code);
-        self.abandoned.push(id);
-        if let Some(mut stream) = self.streams.remove(&id) {
-            if let Side::Server(reply) = &stream.side {
+        let stream = self.remove(id);
+        match self.role {
+            Role::Server { .. } => {
+                write::reset_stream(&mut self.output, id, code);
+                self.abandoned.push(id);
+            }
+            Role::Client(_) => {
+                let sent_all = stream.as_ref().is_none_or(|it| matches!(it.sending, Sending::Done));
+                self.pace.push(Due { stream: id, code, sent_all });
+            }
+        }
+        if let Some(mut stream) = stream {
+            if let Side::Server { reply, .. } = &stream.side {
                 reply.finish(Gone::Broken);
             }
             stream.break_off(error, code);
         }
-        self.note_load();
+    }
+
+    /// Resets what streams of ours may be reset now.
+    fn send_resets(&mut self) {
+        let now = Instant::now();
+        while let Some(Due { stream, code, .. }) = self.pace.next(now) {
+            write::reset_stream(&mut self.output, stream, code);
+        }
+    }
+
+    /// Takes a stream out.
+    pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        if stream.starved {
+            self.starved.retain(|it| *it != id);
+        }
+        Some(stream)
     }
 
     /// Removes a stream on which both sides said everything.
@@ -249,7 +311,7 @@ where
     /// not to come, once nobody wants it (RFC 9113 section 8.1).
     pub(super) fn close_if_over(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if let (Side::Server(reply), Sending::Done) = (&stream.side, &stream.sending) {
+        if let (Side::Server { reply, .. }, Sending::Done) = (&stream.side, &stream.sending) {
             if stream.receiving != Receiving::Done {
                 if !stream.inbound.is_closed() {
                     return;
@@ -263,28 +325,22 @@ where
             return;
         }
         stream.inbound.writer_left();
-        self.streams.remove(&id);
+        self.remove(id);
         self.faults = self.faults.saturating_sub(1);
+        self.pace.peace();
         self.chatter = 0;
-        self.note_load();
-        if self.closing == Closing::Draining && self.streams.is_empty() {
-            self.ready.wake();
-        }
     }
 
     /// Resets the streams whose bytes wait for a peer that takes none.
-    pub(super) fn reset_stalled(&mut self) {
-        let ticks = self.options.stall.as_millis() / self.tick_length().as_millis().max(1);
+    pub(super) fn reset_stalled(&mut self, now: Instant) {
+        let limit = self.options.stall;
         let mut stalled = Vec::new();
         for (id, stream) in &mut self.streams {
             let waits = matches!(&stream.sending, Sending::Body(body) if body.buffered() > 0);
             if std::mem::take(&mut stream.moved) || !waits {
-                stream.stalled = 0;
-            } else {
-                stream.stalled += 1;
-                if u128::from(stream.stalled) >= ticks {
-                    stalled.push(*id);
-                }
+                stream.stalled_since = None;
+            } else if now.duration_since(*stream.stalled_since.get_or_insert(now)) >= limit {
+                stalled.push(*id);
             }
         }
         for id in stalled {
@@ -296,7 +352,7 @@ where
     /// Tells the pool how much the connection carries, so that it can choose among several.
     pub(super) fn note_load(&self) {
         if let Role::Client(shared) = &self.role {
-            shared.note_load(self.streams.len(), self.is_blocked());
+            shared.note_load(self.open(), self.is_blocked());
         }
     }
 
@@ -304,6 +360,7 @@ where
         let length = u32::try_from(bytes.len()).unwrap_or(0);
         write::data_header(&mut self.output, id, length, end_stream);
         self.output.extend_from_slice(bytes);
+        self.chatter = 0;
     }
 
     fn write_head(
@@ -328,10 +385,21 @@ where
     }
 
     fn write_request(&mut self, id: u32, head: &RequestHead, end_stream: bool) {
-        self.write_head(id, end_stream, &head.fields, |block| {
-            block.method(head.method.as_str().as_bytes());
+        // RFC 8441 section 5: what came as an upgrade of HTTP/1.1 goes on as an extended CONNECT,
+        // which has no use for the key.
+        let key = b"sec-websocket-key".as_slice();
+        let upgrade = head.protocol.is_some() && head.method != http::Method::CONNECT;
+        let keyless = (upgrade && head.fields.contains(key)).then(|| {
+            let mut fields = head.fields.clone();
+            fields.remove(key);
+            fields
+        });
+        let fields = keyless.as_ref().unwrap_or(&head.fields);
+        self.write_head(id, end_stream, fields, |block| {
+            let method = if upgrade { &http::Method::CONNECT } else { &head.method };
+            block.method(method.as_str().as_bytes());
             // RFC 9113 section 8.5: a plain CONNECT has neither.
-            if head.method != http::Method::CONNECT || head.protocol.is_some() {
+            if *method != http::Method::CONNECT || head.protocol.is_some() {
                 block.scheme(head.scheme.as_str().as_bytes());
                 block.path(head.path.as_bytes());
             }

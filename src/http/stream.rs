@@ -1,11 +1,13 @@
 //! One stream of an HTTP/2 connection: what was received, what was sent, what may still be.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
+
+use tokio::time::Instant;
 
 use crate::http::exchange::{Call, CallError, CallEvent, Gone, Reply};
 use crate::http::frame::ErrorCode;
 use crate::http::pipe::{End, Pipe};
+use crate::model::RequestHead;
 
 /// What the peer has still to send on a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +35,32 @@ pub(super) enum Sending {
 #[derive(Debug)]
 pub(super) enum Side {
     /// The peer's: we answer.
-    Server(Rc<Reply>),
-    /// Ours: the peer answers. `head` is the request's method being HEAD, whose answers have no
-    /// body whatever their length says.
-    Client { call: Rc<Call>, head: bool, written_at: u64 },
+    Server { reply: Rc<Reply>, asks: Asks },
+    /// Ours: the peer answers. The request's head ended at that position of all output.
+    Client { call: Rc<Call>, asks: Asks, written_at: u64 },
+}
+
+/// What a request's method makes of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Nothing particular.
+    Content,
+    /// HEAD: there is no body, whatever the answer's length says.
+    HeadOnly,
+    /// To go on in another protocol (RFC 8441): once agreed, what follows is no body.
+    Tunnel,
+}
+
+impl Asks {
+    pub(super) fn of(head: &RequestHead) -> Self {
+        if head.protocol.is_some() {
+            Self::Tunnel
+        } else if head.method == http::Method::HEAD {
+            Self::HeadOnly
+        } else {
+            Self::Content
+        }
+    }
 }
 
 impl std::fmt::Debug for Call {
@@ -63,8 +87,8 @@ pub(super) struct Stream {
     pub(super) starved: bool,
     /// Bytes moved since this was last looked at.
     pub(super) moved: bool,
-    /// Looks in a row that found bytes waiting and none moved.
-    pub(super) stalled: u32,
+    /// When it was first found with bytes waiting, of which none moved since.
+    pub(super) stalled_since: Option<Instant>,
 }
 
 impl Stream {
@@ -94,27 +118,28 @@ impl Stream {
         self.owed.is_none_or(|owed| owed == 0)
     }
 
-    /// Tells everyone concerned that the stream ended before its time.
-    ///
-    /// `code` is what the other side of the exchange is told.
+    /// Tells everyone concerned that the stream ended before its time. `code` is why.
     pub(super) fn break_off(&mut self, error: CallError, code: ErrorCode) {
         match &self.side {
-            Side::Server(reply) => {
-                self.inbound.end(End::Broken(code));
+            Side::Server { reply, .. } => {
+                // Whatever the caller did wrong, the upstream has no part in it.
+                self.inbound.end(End::Broken(ErrorCode::Cancel));
                 reply.finish(Gone::Left);
                 if let Sending::Body(body) = &self.sending {
                     body.close();
                 }
             }
             Side::Client { call, .. } => {
-                let answered = self.receiving != Receiving::Head;
-                if !answered {
+                self.inbound.end(End::Broken(passed_on(code)));
+                if self.receiving == Receiving::Head {
                     call.event(CallEvent::Failed(error));
-                } else if let Sending::Body(body) = &self.sending {
-                    // The answer is on its way to the caller: this request is not sent again.
+                } else if let Sending::Body(body) = &self.sending
+                    && call.cancelled().is_none()
+                {
+                    // The answer is on its way to the caller: this request is not sent again. But
+                    // for whoever cancelled, the body is theirs: they may send it elsewhere.
                     body.close();
                 }
-                self.inbound.end(End::Broken(code));
             }
         }
         self.inbound.writer_left();
@@ -123,23 +148,41 @@ impl Stream {
     }
 }
 
+/// Returns what a caller is told of an answer that broke off upstream for this reason.
+///
+/// Codes that speak of the other connection would mislead on this one; above all, a request whose
+/// answer began was not refused, and one whose answer broke off did not end well.
+fn passed_on(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::Cancel
+        | ErrorCode::ConnectError
+        | ErrorCode::EnhanceYourCalm
+        | ErrorCode::Http11Required => code,
+        _ => ErrorCode::InternalError,
+    }
+}
+
 /// Streams that ended of which the peer may not know yet.
 ///
 /// What it sent meanwhile is not its fault (RFC 9113 section 5.1, "closed").
 #[derive(Debug, Default)]
-pub(super) struct Abandoned(VecDeque<u32>);
+pub(super) struct Abandoned {
+    newer: hashbrown::HashSet<u32>,
+    older: hashbrown::HashSet<u32>,
+}
 
 impl Abandoned {
-    const KEPT: usize = 256;
+    /// Streams of which at least the newest are remembered; twice as many at most.
+    const KEPT: usize = 1024;
 
     pub(super) fn push(&mut self, stream: u32) {
-        if self.0.len() == Self::KEPT {
-            self.0.pop_front();
+        if self.newer.len() == Self::KEPT {
+            self.older = std::mem::take(&mut self.newer);
         }
-        self.0.push_back(stream);
+        self.newer.insert(stream);
     }
 
     pub(super) fn contains(&self, stream: u32) -> bool {
-        self.0.contains(&stream)
+        self.newer.contains(&stream) || self.older.contains(&stream)
     }
 }

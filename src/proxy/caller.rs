@@ -14,6 +14,7 @@ use crate::model::ServiceName;
 use crate::model::TenantId;
 use crate::proxy::world::World;
 use crate::routing::Decision;
+use crate::routing::Reason;
 use crate::routing::ServiceId;
 use crate::telemetry::Direction;
 use crate::telemetry::Record;
@@ -71,6 +72,15 @@ impl Story {
         }
     }
 
+    /// The lane as people see it: `baseline` for the baseline, `none` where no rung was found.
+    pub(super) fn lane_label(&self) -> &str {
+        match &self.lane {
+            Some(lane) => lane.as_str(),
+            None if self.decision == Reason::NoInstance.label() => "none",
+            None => "baseline",
+        }
+    }
+
     pub(super) fn decided(&mut self, service: ServiceId, decision: &Decision) {
         self.service = Some(service);
         self.lane = decision.lane;
@@ -86,7 +96,7 @@ impl Story {
         caller: &Caller,
         head: &RequestHead,
         request: &Pipe,
-        response: Option<&Pipe>,
+        response: &Pipe,
     ) {
         let trace = recorder.wants_lines().then(|| trace_id(&head.fields)).flatten();
         let trace = trace.map(|id| id.to_string());
@@ -96,7 +106,7 @@ impl Story {
             Direction::Inbound if service.is_none() => Some(workload),
             _ => service.map(|it| (it.id.number(), &it.name)),
         };
-        let trailers = response.and_then(grpc_status);
+        let trailers = grpc_status(response);
         recorder.record(&Record {
             generation: world.generation,
             service,
@@ -116,7 +126,7 @@ impl Story {
             upstream: self.upstream,
             attempts: self.attempts,
             request_bytes: request.total(),
-            response_bytes: response.map_or(0, Pipe::total),
+            response_bytes: response.total(),
             duration: self.begun.elapsed(),
             time_to_head: self.time_to_head.get(),
             trace_id: trace.as_deref(),

@@ -84,7 +84,7 @@ impl Worker {
     fn read_claim(
         &self,
         world: &World,
-        head: &RequestHead,
+        head: &mut RequestHead,
         story: &mut Story,
     ) -> Result<(), ProxyError> {
         let read = world.carriers.read(&head.fields);
@@ -95,7 +95,13 @@ impl Worker {
         if let Some(error) = refused {
             self.metrics().claim_rejected(error.cause());
         }
-        if let Some(claim) = read?.claim {
+        let read = read?;
+        if read.trouble.is_some() {
+            // Applications send on some carriers and drop others: what is left of two that disagree
+            // would look like one clean claim to a later hop.
+            world.carriers.strip(&mut head.fields);
+        }
+        if let Some(claim) = read.claim {
             story.tenant = Some(claim.tenant);
             story.carrier = claim.carrier;
         }

@@ -1,6 +1,7 @@
 //! Upstream connections of one worker: HTTP/2 ones shared, HTTP/1.1 ones kept for the next request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,7 +9,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use slab::Slab;
 use tokio::time::Instant;
 
 use crate::config::Service;
@@ -117,25 +117,19 @@ impl Connection {
     }
 }
 
-/// The connections to one place.
+/// The connections to one place, and those who wait for one.
 #[derive(Default)]
 struct Peer {
     connections: Vec<Connection>,
     connecting: usize,
-    /// Requests that wait; each takes itself out.
-    waiting: Slab<Waker>,
+    /// By order of arrival. Only the first looks for a free connection; when it leaves, it wakes
+    /// the next: however many wait, one connection that comes free wakes one.
+    waiting: BTreeMap<u64, Waker>,
     /// The last attempt to connect failed so, at that moment: those who waited for it fail too.
     failed: Option<(Instant, ConnectError)>,
 }
 
 impl Peer {
-    /// Has those who wait look again.
-    fn wake(&self) {
-        for (_, waker) in &self.waiting {
-            waker.wake_by_ref();
-        }
-    }
-
     /// Whether one more connection is to be made, now that someone waits for one.
     fn may_connect(&self, version: Version, terms: &Terms) -> bool {
         let enough = match version {
@@ -149,6 +143,29 @@ impl Peer {
         let all = self.connections.len() + self.connecting;
         self.connecting < enough && all < terms.most && !refused
     }
+
+    /// Returns the least loaded connection on which a request waits behind nobody's.
+    fn free(&mut self) -> Option<Connection> {
+        if self.connections.iter().any(Connection::is_retired) {
+            self.connections.retain(|it| !it.is_retired());
+        }
+        least_loaded(self.connections.iter().filter(|it| it.is_free())).cloned()
+    }
+
+    fn wake_first(&self) {
+        if let Some(waker) = self.waiting.values().next() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn wake_all(&self) {
+        self.waiting.values().for_each(Waker::wake_by_ref);
+    }
+
+    /// Whether nobody would miss it.
+    fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.connecting == 0 && self.waiting.is_empty()
+    }
 }
 
 /// Upstream connections of one worker.
@@ -156,16 +173,41 @@ impl Peer {
 /// Nothing here is shared with other threads, and nothing waits while it is borrowed.
 pub(super) struct Pool {
     peers: RefCell<HashMap<Place, Peer>>,
+    /// The number of whoever waits next.
+    ticket: Cell<u64>,
     metrics: std::sync::Arc<Metrics>,
+}
+
+/// Someone who waits for a connection. Dropped, it waits no more, and lets the next one look.
+struct Waiter<'a> {
+    pool: &'a Pool,
+    place: Place,
+    ticket: u64,
+    since: Instant,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut peers = self.pool.peers.borrow_mut();
+        let Some(peer) = peers.get_mut(&self.place) else { return };
+        let was_first = peer.waiting.first_key_value().is_some_and(|(it, _)| *it == self.ticket);
+        peer.waiting.remove(&self.ticket);
+        if was_first {
+            peer.wake_first();
+        }
+        if peer.is_idle() {
+            peers.remove(&self.place);
+        }
+    }
 }
 
 impl Pool {
     pub(super) fn new(metrics: std::sync::Arc<Metrics>) -> Rc<Self> {
-        Rc::new(Self { peers: RefCell::default(), metrics })
+        Rc::new(Self { peers: RefCell::default(), ticket: Cell::new(0), metrics })
     }
 
     /// Returns a connection that takes one more request: one that is there, a new one if there are
-    /// none or all are busy, or else the first that comes free.
+    /// none or all are busy, or else the first that comes free. Whoever came first is served first.
     ///
     /// Cancel safe: a connection that was begun goes on, for the next request.
     pub(super) async fn connection(
@@ -176,56 +218,66 @@ impl Pool {
         service: &ServiceName,
     ) -> Result<Connection, ProxyError> {
         let place = (address, version);
-        if let Some(connection) = self.free(place) {
+        if let Some(connection) = self.free_at_once(place) {
             return Ok(connection);
         }
-        let since = Instant::now();
-        let mut turn = Turn { pool: self, place, key: None };
+        let waiter = self.queue(place, terms)?;
         poll_fn(|cx| {
-            if let Some(connection) = self.free(place) {
-                return Poll::Ready(Ok(connection));
-            }
             let mut peers = self.peers.borrow_mut();
             let peer = peers.entry(place).or_default();
             if let Some((at, source)) = peer.failed
-                && at >= since
+                && at >= waiter.since
                 && peer.connections.is_empty()
             {
                 return Poll::Ready(Err(ProxyError::Connect { address, source }));
             }
-            if let Some(waker) = turn.key.and_then(|key| peer.waiting.get_mut(key)) {
-                waker.clone_from(cx.waker());
-            } else if peer.waiting.len() >= terms.pending.max(1) {
-                return Poll::Ready(Err(ProxyError::Pending { address }));
-            } else {
-                turn.key = Some(peer.waiting.insert(cx.waker().clone()));
+            peer.waiting.insert(waiter.ticket, cx.waker().clone());
+            let is_first =
+                peer.waiting.first_key_value().is_some_and(|(it, _)| *it == waiter.ticket);
+            if is_first && let Some(connection) = peer.free() {
+                return Poll::Ready(Ok(connection));
             }
             if peer.may_connect(version, terms) {
                 peer.connecting += 1;
                 let (pool, terms, service) = (self.clone(), *terms, service.clone());
                 tokio::task::spawn_local(async move { pool.connect(place, terms, service).await });
-            } else if peer.connecting == 0
+            } else if is_first
+                && peer.connecting == 0
                 && let Some(busy) = least_loaded(peer.connections.iter().filter(|it| it.has_room()))
             {
                 // All are blocked and there can be no more: wait behind the shortest queue.
                 return Poll::Ready(Ok(busy.clone()));
             }
-            for connection in &peer.connections {
-                connection.wait(cx);
+            if is_first {
+                peer.connections.iter().for_each(|it| it.wait(cx));
             }
             Poll::Pending
         })
         .await
     }
 
-    /// Returns the least loaded connection on which a request waits behind nobody's.
-    fn free(&self, place: Place) -> Option<Connection> {
+    /// Returns a connection on which a request waits behind nobody's, unless others wait for it.
+    fn free_at_once(&self, place: Place) -> Option<Connection> {
         let mut peers = self.peers.borrow_mut();
         let peer = peers.get_mut(&place)?;
-        if peer.connections.iter().any(Connection::is_retired) {
-            peer.connections.retain(|it| !it.is_retired());
+        if peer.waiting.is_empty() {
+            return peer.free();
         }
-        least_loaded(peer.connections.iter().filter(|it| it.is_free())).cloned()
+        // The first of them sees it too, were it for no other reason than this.
+        peer.wake_first();
+        None
+    }
+
+    /// Begins to wait, if there are not too many already.
+    fn queue(&self, place: Place, terms: &Terms) -> Result<Waiter<'_>, ProxyError> {
+        let mut peers = self.peers.borrow_mut();
+        let peer = peers.entry(place).or_default();
+        if peer.waiting.len() >= terms.pending.max(1) {
+            return Err(ProxyError::Pending { address: place.0 });
+        }
+        let ticket = self.ticket.replace(self.ticket.get() + 1);
+        peer.waiting.insert(ticket, Waker::noop().clone());
+        Ok(Waiter { pool: self, place, ticket, since: Instant::now() })
     }
 
     async fn connect(self: Rc<Self>, place: Place, terms: Terms, service: ServiceName) {
@@ -237,14 +289,18 @@ impl Pool {
             Ok(connection) => {
                 peer.failed = None;
                 peer.connections.push(connection);
+                peer.wake_first();
             }
             Err(error) => {
                 tracing::debug!(address = %place.0, %service, %error, "cannot connect");
                 self.metrics.upstream_connect_failed(&service, error.label());
                 peer.failed = Some((Instant::now(), error));
+                peer.wake_all();
             }
         }
-        peer.wake();
+        if peer.is_idle() {
+            peers.remove(&place);
+        }
     }
 
     /// Connects, and waits until it is known how many requests the peer takes at a time: to assume
@@ -300,8 +356,8 @@ impl Pool {
         let mut peers = self.peers.borrow_mut();
         let Some(peer) = peers.get_mut(&place) else { return };
         peer.connections.retain(|it| !it.is_retired());
-        peer.wake();
-        if peer.connections.is_empty() && peer.connecting == 0 && peer.waiting.is_empty() {
+        peer.wake_first();
+        if peer.is_idle() {
             peers.remove(&place);
         }
     }
@@ -313,22 +369,6 @@ impl Pool {
         let left = peers.iter().filter(|((address, _), _)| !keep(*address));
         let connections = left.flat_map(|(_, peer)| &peer.connections);
         connections.cloned().map(Retiring).collect()
-    }
-}
-
-/// A request's place among those who wait, given up when it is served or leaves.
-struct Turn<'a> {
-    pool: &'a Pool,
-    place: Place,
-    key: Option<usize>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let Some(key) = self.key else { return };
-        if let Some(peer) = self.pool.peers.borrow_mut().get_mut(&self.place) {
-            peer.waiting.try_remove(key);
-        }
     }
 }
 

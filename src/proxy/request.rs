@@ -4,7 +4,7 @@ use std::future::Future;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use arrayvec::ArrayVec;
 use tokio::time::Instant;
@@ -28,12 +28,14 @@ use crate::proxy::pool::Terms;
 use crate::proxy::reply;
 use crate::proxy::retry;
 use crate::proxy::route::{Hop, Route};
-use crate::proxy::worker::Worker;
+use crate::proxy::worker::{Worker, options};
 use crate::proxy::world::World;
 use crate::telemetry::Retry;
 
 /// Attempts a request has at most, whatever the policy.
 const ATTEMPTS: usize = 10;
+/// Connections that may turn out to be closed before one is an instance's failure.
+const STALE: usize = 3;
 
 /// A request under way: what stays the same from attempt to attempt.
 struct Passage<'a> {
@@ -67,23 +69,33 @@ impl Worker {
         for name in nominated.iter().filter(|it| !world.carriers.is_carrier_name(it.as_bytes())) {
             head.fields.remove(name.as_bytes());
         }
-        let is_grpc = head.is_grpc();
-        let outcome = match self.prepare(&world, &caller, &mut head, &mut story) {
+        let route = self.prepare(&world, &caller, &mut head, &mut story);
+        let head = Rc::new(head);
+        let (route, outcome) = match route {
             Ok(route) => {
-                let head = Rc::new(head);
-                let passage =
-                    self.passage(&world, &route, head.clone(), (&body, &reply, version), &story);
+                let request = (head.clone(), &body, &*reply, version);
+                let passage = Self::passage(&world, &route, request, &story);
                 let outcome = self.deliver(&passage, &mut story).await;
-                (head, outcome)
+                (Some(route), outcome)
             }
-            Err(error) => (Rc::new(head), Err(error)),
+            Err(error) => (None, Err(error)),
         };
-        let (head, outcome) = outcome;
         let response = match outcome {
-            Ok(response) => Some(response),
-            Err(error) => self.apologise(&error, is_grpc, &body, &reply, &mut story).await,
+            Ok(response) => response,
+            Err(error) => {
+                let (mut answer, pipe) = reply::answer(&error, &head);
+                if let Some(route) = &route {
+                    route.sign(&world, &mut answer, &story);
+                }
+                story.failure = Some(error.label());
+                story.status = answer.status;
+                story.grpc_status = retry::grpc_status(&answer);
+                tracing::debug!(reason = error.label(), error = %Causes(&error), "not carried");
+                apologise(answer, pipe.clone(), &body, &reply).await;
+                pipe
+            }
         };
-        story.end(self.recorder(), &world, &caller, &head, &body, response.as_deref());
+        story.end(self.recorder(), &world, &caller, &head, &body, &response);
     }
 
     /// Finds out whose request it is and where it goes, and makes its head ready to go there.
@@ -98,16 +110,13 @@ impl Worker {
             return Err(ProxyError::Malformed("CONNECT is not served here"));
         }
         let who = self.identify(world, caller, head, story)?;
-        let route = self.route(world, caller, head, who, story)?;
-        Ok(route)
+        self.route(world, caller, head, who, story)
     }
 
     fn passage<'a>(
-        &self,
         world: &'a World,
         route: &'a Route,
-        head: Rc<RequestHead>,
-        (body, reply, version): (&'a Rc<Pipe>, &'a Reply, Version),
+        (head, body, reply, version): (Rc<RequestHead>, &'a Rc<Pipe>, &'a Reply, Version),
         story: &Story,
     ) -> Passage<'a> {
         let total = route.settings.timeouts.total;
@@ -147,13 +156,14 @@ impl Worker {
         timer: &mut Timer,
         story: &mut Story,
     ) -> Result<Answer, ProxyError> {
-        let Passage { world, route, .. } = passage;
+        let Passage { world, route, body, .. } = passage;
         let policy = &route.settings.retries;
         let budget = world.budget(route.service_name(world));
         let most = usize::from(policy.attempts).min(ATTEMPTS);
         let mut tried = ArrayVec::<SocketAddr, ATTEMPTS>::new();
-        if most > 1 && !passage.body.is_at_end() {
-            passage.body.keep(policy.buffer as usize);
+        let mut stale = 0;
+        if !body.is_at_end() {
+            body.keep(policy.buffer as usize);
         }
         budget.pay_in();
         loop {
@@ -162,6 +172,12 @@ impl Worker {
             story.upstream = Some(hop.address);
             let address = hop.address;
             let outcome = self.attempt(passage, hop, timer).await;
+            if stale < STALE && retry::met_a_closed_connection(&outcome) && body.rewind() {
+                // It was not sent, and this is no retry: kept connections end when they please.
+                story.attempts -= 1;
+                stale += 1;
+                continue;
+            }
             let again = match &outcome {
                 Ok(answer) => retry::after_answer(policy, &passage.head, &answer.head),
                 Err(error) => retry::after_failure(policy, &passage.head, error),
@@ -169,11 +185,12 @@ impl Worker {
             if !again || passage.head.protocol.is_some() {
                 return outcome;
             }
+            let is_free = outcome.as_ref().is_err_and(retry::costs_nothing);
             let verdict = if story.attempts as usize >= most {
                 Retry::NoAttempts
-            } else if !passage.body.can_rewind() {
+            } else if !body.can_rewind() {
                 Retry::NoBody
-            } else if !budget.take() {
+            } else if !is_free && !budget.take() {
                 Retry::NoBudget
             } else {
                 Retry::Sent
@@ -185,7 +202,7 @@ impl Worker {
             if let Ok(answer) = outcome {
                 answer.call.cancel(ErrorCode::Cancel);
             }
-            passage.body.rewind();
+            body.rewind();
             let _ = tried.try_push(address);
         }
     }
@@ -225,7 +242,7 @@ impl Worker {
         let Passage { route, reply, due, .. } = passage;
         timer.set(*due);
         let version = route.version(passage.version, &passage.head);
-        let terms = Terms::new(&route.settings, version, self.options());
+        let terms = Terms::new(&route.settings, version, options(passage.world));
         let service = route.service_name(passage.world);
         let service = service.unwrap_or(&passage.world.config.workload.service);
         let connection = {
@@ -244,8 +261,8 @@ impl Worker {
         };
         let head = self.head_for(passage);
         let call = connection.call(head, passage.body.clone());
-        let limit = route.settings.timeouts.head.map(|limit| Instant::now() + limit);
-        timer.set(earlier(*due, limit));
+        let mut patience = Patience::new(passage);
+        timer.set(patience.due(passage));
         let outcome = poll_fn(|cx| {
             if reply.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(ProxyError::CallerLeft));
@@ -259,7 +276,7 @@ impl Worker {
                     }
                 }
             }
-            timer.poll_due(cx).map(|()| Err(ProxyError::Deadline))
+            patience.poll_over(cx, passage, timer).map(|()| Err(ProxyError::Deadline))
         })
         .await;
         if outcome.is_err() {
@@ -321,32 +338,68 @@ impl Worker {
             None => {
                 story.failure = Some(ProxyError::Deadline.label());
                 call.cancel(ErrorCode::Cancel);
+                passage.body.close();
                 poll_fn(|cx| passage.reply.poll_gone(cx)).await;
             }
         }
     }
+}
 
-    /// Gives the caller our own answer.
-    async fn apologise(
-        &self,
-        error: &ProxyError,
-        is_grpc: bool,
-        body: &Pipe,
-        reply: &Reply,
-        story: &mut Story,
-    ) -> Option<Rc<Pipe>> {
-        story.failure = Some(error.label());
-        let (head, answer) = reply::answer(error, is_grpc);
-        story.status = head.status;
-        story.grpc_status = retry::grpc_status(&head);
-        // What is left of the request has nowhere to go.
-        body.close();
-        if reply.gone().is_none() {
-            tracing::debug!(reason = error.label(), error = %Causes(error), "request not carried");
-            reply.answer(head, answer.clone());
-            poll_fn(|cx| reply.poll_gone(cx)).await;
+/// How long the head of an answer is awaited.
+///
+/// The time for it begins when the caller has sent everything: until then the two may have a long
+/// conversation of which the answer's head is the last word, and only silence ends it.
+struct Patience {
+    since: Instant,
+    /// The caller has sent everything.
+    whole: bool,
+    moved: u64,
+}
+
+impl Patience {
+    fn new(passage: &Passage<'_>) -> Self {
+        // What an upgrade's caller sends comes after the answer.
+        let whole = passage.head.protocol.is_some() || passage.body.has_ended();
+        Self { since: Instant::now(), whole, moved: passage.body.moved() }
+    }
+
+    fn due(&self, passage: &Passage<'_>) -> Option<Instant> {
+        let timeouts = &passage.route.settings.timeouts;
+        let limit = timeouts.head.filter(|_| self.whole).or(timeouts.idle);
+        earlier(passage.due, limit.and_then(|limit| self.since.checked_add(limit)))
+    }
+
+    /// Waits until it is over.
+    fn poll_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        passage: &Passage<'_>,
+        timer: &mut Timer,
+    ) -> Poll<()> {
+        if !self.whole && passage.body.poll_ended(cx).is_ready() {
+            (self.whole, self.since) = (true, Instant::now());
+            timer.set(self.due(passage));
         }
-        Some(answer)
+        loop {
+            ready!(timer.poll_due(cx));
+            let now = Instant::now();
+            let moved = passage.body.moved();
+            if self.whole || moved == self.moved || passage.due.is_some_and(|due| due <= now) {
+                return Poll::Ready(());
+            }
+            (self.since, self.moved) = (now, moved);
+            timer.set(self.due(passage));
+        }
+    }
+}
+
+/// Gives the caller our own answer.
+async fn apologise(head: ResponseHead, answer: Rc<Pipe>, body: &Pipe, reply: &Reply) {
+    // What is left of the request has nowhere to go.
+    body.close();
+    if reply.gone().is_none() {
+        reply.answer(head, answer);
+        poll_fn(|cx| reply.poll_gone(cx)).await;
     }
 }
 

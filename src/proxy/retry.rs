@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::config::Retries;
 use crate::config::RetryOn;
+use crate::http::CallError;
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
 use crate::proxy::error::ProxyError;
@@ -74,6 +75,23 @@ pub(super) fn after_failure(policy: &Retries, head: &RequestHead, error: &ProxyE
         }
         _ => false,
     }
+}
+
+/// Returns whether the request was given to a connection that was over, so that not a byte of it
+/// left us.
+pub(super) fn met_a_closed_connection<T>(outcome: &Result<T, ProxyError>) -> bool {
+    matches!(outcome, Err(ProxyError::Interrupted { source: CallError::NeverSent, .. }))
+}
+
+/// Returns whether a retry after this is outside the budget: no instance saw anything of the
+/// request, so that sending it to another one is no more work for them than they would have had.
+pub(super) fn costs_nothing(error: &ProxyError) -> bool {
+    matches!(
+        error,
+        ProxyError::Connect { .. }
+            | ProxyError::Pending { .. }
+            | ProxyError::Interrupted { source: CallError::NeverSent | CallError::LeftOut, .. }
+    )
 }
 
 /// Returns whether the policy has an answered attempt sent again.

@@ -84,8 +84,7 @@ impl Route {
     /// Adds this hop to the answer's path, if the request asked for it.
     pub(super) fn sign(&self, world: &World, head: &mut ResponseHead, story: &Story) {
         let Some(service) = self.service_name(world).filter(|_| self.echo) else { return };
-        let lane = story.lane.as_ref().map_or("baseline", |lane| lane.as_str());
-        let mut path = format!("{service}@{lane};{}", story.decision);
+        let mut path = format!("{service}@{};{}", story.lane_label(), story.decision);
         for behind in head.fields.all(PATH) {
             path.push_str(", ");
             path.push_str(&String::from_utf8_lossy(behind));
@@ -104,23 +103,26 @@ impl Worker {
         who: Who,
         story: &mut Story,
     ) -> Result<Route, ProxyError> {
-        let asked = head.fields.get(ECHO) == Some(b"1");
+        let allowed = match caller.direction {
+            Direction::Inbound => world.config.inbound.echo,
+            Direction::Outbound => world.config.outbound.echo,
+        };
+        let echo = allowed && head.fields.get(ECHO) == Some(b"1");
+        let rerouted = head.fields.contains(REROUTED);
+        // Of what is between sidecars only the wish for an echo goes through an application.
+        head.fields.retain(|name, _| !name.starts_with(INTERNAL) || (allowed && name == ECHO));
         match caller.direction {
             Direction::Inbound => {
-                let rerouted = head.fields.contains(REROUTED);
-                let echo = asked && world.config.inbound.echo;
                 if !rerouted && let Some(target) = self.reroute(world, who, story) {
                     head.fields.set(REROUTED, b"1");
                     let settings = self.settings(world, &target);
                     return Ok(Route { target, settings, echo });
                 }
-                head.fields.retain(|name, _| !name.starts_with(INTERNAL) || name == ECHO);
                 let address = local(world, caller).ok_or(ProxyError::Unroutable)?;
                 let target = Target::Address(address);
                 Ok(Route { target, settings: world.local.clone(), echo: false })
             }
             Direction::Outbound => {
-                let echo = asked && world.config.outbound.echo;
                 let target = outward(world, caller, head, who)?;
                 let settings = self.settings(world, &target);
                 Ok(Route { target, settings, echo })

@@ -122,11 +122,6 @@ impl Worker {
         self.shared.metrics.retried(service, verdict);
     }
 
-    /// How HTTP/2 connections behave, by the limits of the newest world.
-    pub(super) fn options(&self) -> Options {
-        options(&self.world())
-    }
-
     /// Lets go of connections to instances that left the catalog, world after world.
     async fn follow_worlds(self: Rc<Self>) {
         let mut generation = self.shared.generation.subscribe();

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use crate::balance::Endpoints;
 use crate::config::Config;
+use crate::config::Retries;
 use crate::config::Service;
 use crate::model::Catalog;
 use crate::model::ServiceName;
@@ -85,7 +86,7 @@ impl World {
             (service.name.clone(), Budget::succeed(before, service.settings.retries.budget))
         });
         let own = config.services.get(&config.workload.service).unwrap_or(&config.defaults);
-        let local = Service { protocol: config.workload.protocol, ..own.clone() };
+        let local = Service { protocol: config.workload.protocol, ..alone(own) };
         let correlation = match old {
             Some(old) if old.config.tenant.correlation == config.tenant.correlation => {
                 old.correlation.clone()
@@ -100,7 +101,7 @@ impl World {
             budgets: budgets.collect(),
             local_budget: Budget::succeed(old.map(|old| &old.local_budget), local.retries.budget),
             local: Arc::new(local),
-            passthrough: default,
+            passthrough: Arc::new(alone(&config.defaults)),
             endpoints,
             routes,
             config,
@@ -157,4 +158,11 @@ impl World {
     pub(super) fn budget(&self, service: Option<&ServiceName>) -> &Arc<Budget> {
         service.and_then(|name| self.budgets.get(name)).unwrap_or(&self.local_budget)
     }
+}
+
+/// The settings for a peer beside which there is no other: an answer of its own is passed on as it
+/// is. To ask it again would multiply the retries of those who do have a choice.
+fn alone(settings: &Service) -> Service {
+    let retries = Retries { on: Vec::new(), ..settings.retries.clone() };
+    Service { retries, ..settings.clone() }
 }

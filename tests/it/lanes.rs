@@ -290,7 +290,8 @@ async fn a_share_of_the_requests_is_stable_by_its_key() {
         match = {}
         set = { tenant = 'beta' }";
     let mesh = user(snippet, &[BASELINE, "beta"]).start().await;
-    let ask = async |user: usize| mesh.ask(USER).header("x-user-id", &user.to_string()).await.text();
+    let ask =
+        async |user: usize| mesh.ask(USER).header("x-user-id", &user.to_string()).await.text();
 
     let mut colored = 0;
     for user in 0..200 {

@@ -3,8 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
+mod balance;
 mod cli;
 mod corpus;
+mod correlation;
+mod drain;
+mod grpc;
 mod harness;
+mod http2;
 mod lanes;
+mod reload;
+mod retries;
 mod tenancy;
+mod timeouts;
+mod worlds;

@@ -58,7 +58,7 @@ async fn the_header_is_left_out_where_the_operator_says_so() {
 #[tokio::test]
 async fn foreign_members_of_baggage_keep_every_byte() {
     let mesh = user("").start().await;
-    let (one, two) = ("k8s.a=1;p=%20 ;q ,  b = 2", " , c=\"3\";x");
+    let (one, two) = ("k8s.a=1;p=%20 ;q ,  b = 2", ", c=\"3\";x");
 
     mesh.ask(USER).header("baggage", one).header("baggage", two).tenant("alice").await;
 
@@ -100,7 +100,8 @@ async fn claims_that_are_not_one_clean_value_are_refused() {
         &[("baggage", "tenant=alice"), ("tracestate", "tenant=bob")],
         &[("baggage", "tenant")],
     ] {
-        let ask = || fields.iter().fold(mesh.ask(USER), |ask, (name, value)| ask.header(name, value));
+        let ask =
+            || fields.iter().fold(mesh.ask(USER), |ask, (name, value)| ask.header(name, value));
         let ask_grpc = fields.iter().fold(mesh.ask(USER).grpc(), |it, (n, v)| it.header(n, v));
 
         let http = ask().await;
@@ -127,7 +128,8 @@ async fn an_ignored_conflict_goes_on_as_no_tenant_and_lets_no_later_hop_guess() 
 }
 
 #[tokio::test]
-async fn the_header_counts_in_a_conflict_if_the_operator_says_so_and_no_carrier_says_otherwise_then() {
+async fn the_header_counts_in_a_conflict_if_the_operator_says_so_and_no_carrier_says_otherwise_then()
+ {
     let snippet = "tenant.on_conflict = 'header'
         tenant.aliases = [{ baggage = 'sd-routing-key' }]";
     let mesh = user(snippet).start().await;
@@ -186,7 +188,12 @@ async fn an_edge_that_strips_does_not_mind_a_conflict() {
 async fn the_application_is_told_of_the_tenant_and_of_nothing_between_sidecars() {
     let pod = Pod::start(USER, "").await;
 
-    pod.ask().await.tenant("alice").header("x-dyelane-rerouted", "1").header("x-dyelane-x", "1").await;
+    pod.ask()
+        .await
+        .tenant("alice")
+        .header("x-dyelane-rerouted", "1")
+        .header("x-dyelane-x", "1")
+        .await;
 
     let seen = pod.last();
     assert_eq!(told(&seen), pair("alice", "tenant=alice"));

@@ -171,3 +171,16 @@ fn an_endpoint_comes_back_slowly() {
     assert!(is_about(seen[1], 3_333), "one to two: {seen:?}");
     assert!(is_about(seen[2], 5_000), "as before: {seen:?}");
 }
+
+#[test]
+fn whoever_comes_back_is_not_avoided_for_what_was_before() {
+    for end in [End::Failed, End::Unreachable] {
+        let rung = rung(&[100, 100], Balance::LeastLoad);
+        ends(&rung.all()[1], End::Answered, 1, T0);
+
+        ends(&rung.all()[0], end, 4, T0);
+        let shares = shares(&rung, T0 + seconds(11));
+
+        assert!(shares[&1] > 300, "{end:?}: {shares:?}");
+    }
+}

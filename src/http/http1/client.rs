@@ -202,7 +202,7 @@ impl Exchange {
         let unwritable = "a request that HTTP/1.1 cannot carry";
         let mut request = request_of(&self.head, bodiless).map_err(|_| unwritable)?;
         let Some(protocol) = &self.head.protocol else {
-            return Ok(request.map(|()| PipeBody::request(self.body.clone())));
+            return Ok(request.map(|()| PipeBody::request(self.body.clone(), self.call.clone())));
         };
         upgrade::announce(request.headers_mut(), protocol);
         let key = upgrade::websocket_key();
@@ -214,7 +214,7 @@ impl Exchange {
             request.headers_mut().insert(SEC_WEBSOCKET_KEY, key);
         }
         // What the caller sends is the new protocol's: none of it goes before the agreement.
-        Ok(request.map(|()| PipeBody::request(Pipe::empty())))
+        Ok(request.map(|()| PipeBody::own(Pipe::empty())))
     }
 
     /// Returns whether the exchange came to its proper end.
@@ -268,14 +268,14 @@ impl Exchange {
             let upgrade = hyper::upgrade::on(&mut response);
             return self.switch(head, upgrade).await;
         }
-        let body = response.into_body();
+        let mut body = response.into_body();
         if is_empty(&body) {
             self.call.body.end(End::Complete(None));
             self.call.event(CallEvent::Head(head));
             return true;
         }
         self.call.event(CallEvent::Head(head));
-        receive(body, self.call.body.clone()).await;
+        receive(&mut body, &self.call.body).await;
         self.call.body.with_end(|end| matches!(end, Some(End::Complete(_))))
     }
 

@@ -7,6 +7,7 @@
 mod body;
 mod client;
 mod head;
+mod interim;
 mod server;
 mod upgrade;
 

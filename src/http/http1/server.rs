@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use crate::http::connection::{Ended, Options};
 use crate::http::exchange::{Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::ErrorCode;
-use crate::http::http1::body::{PipeBody, is_empty, receive};
+use crate::http::http1::body::{PipeBody, is_empty, receive_request};
 use crate::http::http1::head::{received, response_of};
+use crate::http::http1::interim::{Interim, Interrupted};
 use crate::http::http1::upgrade;
 use crate::http::http1::upgrade::Watched;
 use crate::http::message::{HeadError, HeadLimits};
@@ -64,13 +65,14 @@ where
     H: FnMut(Incoming) + 'static,
 {
     let (io, watch) = Watched::new(io);
+    let (io, interim) = Interrupted::new(io);
     let handler = Rc::new(RefCell::new(handler));
     let serving = watch.clone();
     let service = service_fn(move |request| {
-        let (handler, watch) = (handler.clone(), serving.clone());
+        let (handler, watch, interim) = (handler.clone(), serving.clone(), interim.clone());
         async move {
             watch.request_began();
-            let answer = respond(request, options.head, &handler).await;
+            let answer = respond(request, options.head, &handler, &interim).await;
             watch.request_ended();
             answer
         }
@@ -146,7 +148,10 @@ async fn respond<H: FnMut(Incoming)>(
     mut request: http::Request<HyperBody>,
     limits: HeadLimits,
     handler: &RefCell<H>,
+    interim: &Interim,
 ) -> Result<http::Response<PipeBody>, NoAnswer> {
+    // HTTP/1.0 knows no interim answers.
+    let takes_interim = request.version() == http::Version::HTTP_11;
     let read = match received(&request, limits) {
         Ok(read) => read,
         Err(error) => return refuse(error),
@@ -162,7 +167,7 @@ async fn respond<H: FnMut(Incoming)>(
     } else if is_empty(&incoming) {
         body.end(End::Complete(None));
     } else {
-        tokio::task::spawn_local(receive(incoming, body.clone()));
+        tokio::task::spawn_local(receive_request(incoming, body.clone()));
     }
     handler.borrow_mut()(Incoming {
         head: read.head,
@@ -174,7 +179,7 @@ async fn respond<H: FnMut(Incoming)>(
     let (head, answer) = loop {
         match poll_fn(|cx| reply.poll_next(cx)).await {
             Step::Answer(head, answer) => break (head, answer),
-            // hyper's server cannot send them, but for 100, which it sends by itself.
+            Step::Interim(head) if takes_interim => interim.say(&head),
             Step::Interim(_) => {}
             Step::Reset(_) => return Err(NoAnswer),
         }
@@ -184,7 +189,7 @@ async fn respond<H: FnMut(Incoming)>(
     if let (101, Some(upgrade), Some(protocol)) = (head.status, upgrade, wanted) {
         upgrade::announce(response.headers_mut(), &protocol);
         tokio::task::spawn_local(upgrade::serve(upgrade, body, answer, reply));
-        return Ok(response.map(|()| PipeBody::request(Pipe::empty())));
+        return Ok(response.map(|()| PipeBody::own(Pipe::empty())));
     }
     Ok(response.map(|()| PipeBody::answer(answer, reply)))
 }
@@ -203,5 +208,5 @@ fn refuse(error: HeadError) -> Result<http::Response<PipeBody>, NoAnswer> {
     let close = http::HeaderValue::from_static("close");
     response.headers_mut().insert(http::header::CONNECTION, close);
     let line = Pipe::full(format!("{error}\n").into(), None);
-    Ok(response.map(|()| PipeBody::request(line)))
+    Ok(response.map(|()| PipeBody::own(line)))
 }

@@ -282,17 +282,21 @@ fn rungs_are_in_order_of_service_and_lane_with_the_baseline_first() {
 fn no_two_lanes_or_services_are_mixed_up_in_a_large_world() {
     let name = |service: usize, lane: usize| format!("service{service}@lane{lane}");
     let has = |service: usize, lane: usize| (service * 7 + lane * 3) % 5 < 2;
-    let pairs = || (0..120).flat_map(|service| (0..120).map(move |lane| (service, lane)));
+    let pairs = || (0..250).flat_map(|service| (0..250).map(move |lane| (service, lane)));
     let there = pairs().filter(|(service, lane)| has(*service, *lane));
     let instances: Vec<_> = there.map(|(service, lane)| name(service, lane)).collect();
     let world = World::new("", &instances.iter().map(String::as_str).collect::<Vec<_>>());
 
-    for (service, lane) in pairs() {
+    let found = |service: usize, lane: usize| {
         let who = tenant(&format!("lane{lane}"));
         let (decision, _) = world.decide(&format!("service{service}"), &who);
-        let found = decision.rung.and_then(|it| world.table.rung(it)).map(|it| &it.instances[0]);
-        let seen = found.map(|it| format!("{}@{}", it.service, it.lane.unwrap()));
-        assert_eq!(seen, has(service, lane).then(|| name(service, lane)));
+        let instance = &world.table.rung(decision.rung?).unwrap().instances[0];
+        Some(format!("{}@{}", instance.service, instance.lane.unwrap()))
+    };
+
+    for (service, lane) in pairs() {
+        let expected = has(service, lane).then(|| name(service, lane));
+        assert_eq!(found(service, lane), expected);
     }
 }
 

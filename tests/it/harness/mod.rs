@@ -118,7 +118,8 @@ impl Plan {
         A: Future<Output = Response> + Send + 'static,
     {
         let app = App::start(handler);
-        let place = Place { app: Some(app), ..Self::place(service, lane, SocketAddr::from(([0; 4], 0))) };
+        let place =
+            Place { app: Some(app), ..Self::place(service, lane, SocketAddr::from(([0; 4], 0))) };
         let address = place.app.as_ref().map_or(place.address, App::address);
         self.with(Place { address, ..place })
     }

@@ -1,9 +1,9 @@
 //! A sidecar with the file it runs on.
 
-use std::sync::Mutex;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use dyelane::app::Sidecar;
 use tempfile::TempDir;
@@ -134,9 +134,13 @@ impl Side {
         assert!(self.reload().await.unwrap() > before, "{snippet} changes nothing");
     }
 
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.sidecar.admin().unwrap()
+    }
+
     /// Asks the operator's listener.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
-        Caller::http1(self.sidecar.admin().unwrap()).ask("admin").path(path).await
+        Caller::http1(self.admin_address()).ask("admin").path(path).await
     }
 
     /// Asks the operator's listener for JSON.
