@@ -22,7 +22,7 @@ use crate::http::exchange::{Call, CallError, CallEvent};
 use crate::http::frame::ErrorCode;
 use crate::http::http1::body::{PipeBody, Received, receive};
 use crate::http::http1::client::Shared;
-use crate::http::http1::head::{Unwritable, agrees, answered, request_of};
+use crate::http::http1::head::{Unwritable, agrees, answered, length_of, request_of};
 use crate::http::http1::{tunnel, websocket};
 use crate::http::message::HeadError;
 use crate::http::pipe::{End, Pipe};
@@ -78,8 +78,7 @@ impl Exchange {
         }
         // What a caller sends for another protocol goes nowhere before the agreement.
         let body = if has_body {
-            let length = request.headers().get(header::CONTENT_LENGTH);
-            let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
+            let length = length_of(request.headers());
             PipeBody::request(self.body.clone(), length, self.call.clone())
         } else {
             PipeBody::empty()
