@@ -178,8 +178,11 @@ pub enum CallError {
     /// The connection was lost, or closed by its peer, before the request was written.
     #[error("connection lost before the request was sent")]
     NeverSent,
-    /// The peer said it did not look at the request (`REFUSED_STREAM`, or a GOAWAY that leaves it
-    /// out; RFC 9113 section 8.7).
+    /// The peer went away, and said it did not look at the request (a GOAWAY that leaves it out; RFC
+    /// 9113 section 6.8).
+    #[error("left out by a peer that goes away")]
+    LeftOut,
+    /// The peer said it did not look at the request (`REFUSED_STREAM`; RFC 9113 section 8.7).
     #[error("refused unprocessed")]
     Refused,
     /// The peer reset the stream.
@@ -205,7 +208,9 @@ impl CallError {
     /// safe whatever it does.
     pub fn never_processed(self) -> bool {
         match self {
-            Self::NeverSent | Self::Refused | Self::NoTunnels | Self::Unfit(_) => true,
+            Self::NeverSent | Self::LeftOut | Self::Refused | Self::NoTunnels | Self::Unfit(_) => {
+                true
+            }
             Self::Reset(_) | Self::Lost | Self::Malformed(_) => false,
         }
     }

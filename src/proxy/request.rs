@@ -371,7 +371,7 @@ impl Patience {
 
     fn due(&self, passage: &Passage<'_>) -> Option<Instant> {
         let timeouts = &passage.route.settings.timeouts;
-        let limit = if self.whole { timeouts.head } else { timeouts.idle };
+        let limit = timeouts.head.filter(|_| self.whole).or(timeouts.idle);
         earlier(passage.due, limit.and_then(|limit| self.since.checked_add(limit)))
     }
 
