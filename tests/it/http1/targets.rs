@@ -35,6 +35,8 @@ async fn each_form_of_target_becomes_a_path_and_a_host() {
         ("GET /a?b=http://c/?d HTTP/1.1", "a.test", "GET /a?b=http://c/?d HTTP/1.1", "a.test"),
         ("M-SEARCH /%00%0d%0a HTTP/1.1", "a.test", "M-SEARCH /%00%0d%0a HTTP/1.1", "a.test"),
         ("GET / HTTP/1.1", "[::1]:80", "GET / HTTP/1.1", "[::1]:80"),
+        // hyper drops a fragment, which has no business in a target.
+        ("GET /a#b HTTP/1.1", "a.test", "GET /a HTTP/1.1", "a.test"),
     ] {
         let request = format!("{first_line}\r\nhost: {host}\r\n\r\n");
         let (_caller, _upstream, head) = line.request(&request).await;
