@@ -30,6 +30,7 @@
 mod body;
 mod call;
 mod client;
+mod driver;
 mod head;
 mod interim;
 mod server;

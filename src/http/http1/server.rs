@@ -6,7 +6,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -25,6 +25,7 @@ use crate::http::connection::{Ended, Options};
 use crate::http::exchange::{Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::ErrorCode;
 use crate::http::http1::body::{PipeBody, receive_request};
+use crate::http::http1::driver::Driver;
 use crate::http::http1::head::{Received, announce, length_of, received, response_of};
 use crate::http::http1::interim::{Interim, Interrupted};
 use crate::http::http1::tunnel::{Tunnel, below};
@@ -41,15 +42,13 @@ use crate::net::Replay;
 #[derive(Default)]
 pub(in crate::http) struct Http1Shared {
     draining: Cell<bool>,
-    driver: RefCell<Option<Waker>>,
+    driver: Driver,
 }
 
 impl Http1Shared {
     pub(in crate::http) fn drain(&self) {
         self.draining.set(true);
-        if let Some(waker) = self.driver.borrow_mut().take() {
-            waker.wake();
-        }
+        self.driver.wake();
     }
 }
 
@@ -105,7 +104,7 @@ where
     let tick = tick(options);
     let mut clock = pin!(tokio::time::sleep(tick));
     let outcome = poll_fn(|cx| {
-        *shared.driver.borrow_mut() = Some(cx.waker().clone());
+        shared.driver.is(cx);
         if shared.draining.get() && !std::mem::replace(&mut drained, true) {
             Pin::new(&mut connection).graceful_shutdown();
         }
