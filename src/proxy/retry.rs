@@ -13,7 +13,7 @@ use crate::model::RequestHead;
 use crate::model::ResponseHead;
 use crate::proxy::error::ProxyError;
 
-/// What one retry costs; a request pays in its share of it.
+/// What one retry costs, in thousandths of it; a request pays in its share.
 const RETRY: i64 = 1_000;
 /// Retries a service may save up: enough for a burst, and for services that are seldom called.
 const SAVED: i64 = 10 * RETRY;
@@ -33,7 +33,7 @@ impl Budget {
     /// A budget of `share` retries for each request; what `before` saved is kept.
     pub(super) fn succeed(before: Option<&Arc<Self>>, share: f64) -> Arc<Self> {
         #[expect(clippy::cast_possible_truncation, reason = "0 to 1000 by the config's bounds")]
-        let share = (share * RETRY as f64) as i64;
+        let share = (share * 1e3) as i64;
         match before {
             Some(before) if before.share == share => before.clone(),
             _ => {

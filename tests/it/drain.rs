@@ -3,23 +3,19 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::harness::app::{App, Request, Response, answer, refusing};
 use super::harness::caller::Caller;
+use super::harness::pieces::Pieces;
 use super::harness::pod::Pod;
 use super::harness::side::{Side, table};
-use super::harness::{BASELINE, Body, Mesh, within};
+use super::harness::{BASELINE, Mesh, within};
 
 const USER: &str = "user.shop";
-
-type Pieces = mpsc::Sender<Result<Frame<Bytes>, std::convert::Infallible>>;
 
 /// An application whose answers go on for as long as the test has it.
 struct Endless {
@@ -33,10 +29,10 @@ impl Endless {
         let endless = move |_: Request| {
             let hand_out = hand_out.clone();
             async move {
-                let (sender, receiver) = mpsc::channel(8);
-                sender.send(Ok(Frame::data("begun ".into()))).await.unwrap();
-                hand_out.send(sender).await.unwrap();
-                Response::new(Body::new(StreamBody::new(ReceiverStream::new(receiver))))
+                let (pieces, body) = Pieces::new();
+                assert!(pieces.send("begun ").await);
+                hand_out.send(pieces).await.ok().unwrap();
+                Response::new(body)
             }
         };
         let mesh = Mesh::new(snippet).serve(USER, BASELINE, endless).start().await;
@@ -97,7 +93,7 @@ async fn streams_under_way_are_finished_and_nothing_new_is_taken() {
     until_refused(through).await;
     assert!(!stopping.is_finished());
     for sender in pieces {
-        sender.send(Ok(Frame::data("and ended".into()))).await.unwrap();
+        assert!(sender.send("and ended").await);
     }
 
     for answer in [by_http2, by_http1] {

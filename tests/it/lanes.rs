@@ -117,7 +117,7 @@ async fn a_lane_nobody_can_reach_counts_as_unhealthy_and_not_as_absent() {
     assert_eq!((first.status, &*first.reason()), (503, "connect"));
     assert_eq!(second.header("x-dyelane-path"), "user.shop@baseline;unhealthy");
     let series = "fallback_total{reason=\"unhealthy\",service=\"user.shop\"}";
-    assert_eq!(mesh.side.metric(series).await, 1.0);
+    assert_eq!(mesh.side.metric(series).await, 1);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 pub(crate) mod app;
 pub(crate) mod caller;
 pub(crate) mod grpc;
+pub(crate) mod pieces;
 pub(crate) mod pod;
 pub(crate) mod side;
 
@@ -65,6 +66,7 @@ pub(crate) struct Plan {
 
 impl Mesh {
     /// A mesh whose caller's sidecar is told this, beside where the applications are.
+    #[expect(clippy::new_ret_no_self, reason = "a mesh begins as a plan")]
     pub(crate) fn new(snippet: &str) -> Plan {
         Plan { table: side::table(snippet), places: Vec::new() }
     }
