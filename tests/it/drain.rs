@@ -122,6 +122,27 @@ async fn a_connection_without_requests_is_ended_in_peace() {
 }
 
 #[tokio::test]
+async fn connections_the_kernel_took_for_us_are_served_before_the_end() {
+    // One connection at a time: the others wait where we have not seen them.
+    let mut endless = Endless::start("limits.connections = 1").await;
+    let first = within(endless.mesh.ask(USER).send()).await.unwrap();
+    let pieces = endless.pieces.recv().await.unwrap();
+    let mut second = TcpStream::connect(endless.mesh.side.outbound()).await.unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: nobody.shop\r\n\r\n").await.unwrap();
+    let (sidecar, _directory) = endless.mesh.side.into_sidecar();
+
+    let stopping = tokio::spawn(sidecar.stop());
+    let mut answer = Vec::new();
+    within(second.read_to_end(&mut answer)).await.unwrap();
+    drop(pieces);
+
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    within(first.into_body().collect()).await.unwrap();
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
 async fn unreadiness_comes_first_and_requests_are_taken_meanwhile() {
     let pod = Pod::start(USER, "runtime.drain_delay = '1s'").await;
     let side = &pod.side;
@@ -179,10 +200,20 @@ async fn a_dropped_sidecar_is_gone_at_once() {
 
 #[tokio::test]
 async fn a_rolling_release_under_load_fails_nobody() {
-    // Two pods behind a caller's sidecar; one ends while requests pass.
+    rolling_release("h2").await;
+}
+
+#[tokio::test]
+async fn a_rolling_release_under_load_of_http1_fails_nobody() {
+    rolling_release("http/1.1").await;
+}
+
+/// Two pods behind a caller's sidecar; one ends while requests pass.
+async fn rolling_release(protocol: &str) {
     let one = Pod::start(USER, "").await;
     let two = Pod::start(USER, "").await;
-    let mesh = Mesh::new("").at(USER, BASELINE, one.side.inbound());
+    let snippet = format!("services.'{USER}'.protocol = '{protocol}'");
+    let mesh = Mesh::new(&snippet).at(USER, BASELINE, one.side.inbound());
     let mesh = mesh.at(USER, BASELINE, two.side.inbound()).start().await;
     let mut asking: tokio::task::JoinSet<_> =
         (0..16).map(|_| mesh.ask(USER).post("order").into_future()).collect();
