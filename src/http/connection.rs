@@ -324,9 +324,12 @@ where
         }
     }
 
-    /// Whether the peer does not keep up: the connection's window is used up, or its socket full.
+    /// Whether the peer does not keep up: the connection's window is as good as used up, or its
+    /// socket full.
     pub(super) fn is_blocked(&self) -> bool {
-        !self.starved.is_empty() || self.output.len() - self.written >= OUTPUT_HIGH
+        self.send_window < MAX_FRAME as i64
+            || !self.starved.is_empty()
+            || self.output.len() - self.written >= OUTPUT_HIGH
     }
 
     /// Reads once. `Ready(false)`: nothing more will come.

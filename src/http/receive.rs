@@ -529,7 +529,7 @@ where
             let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
             for id in left_out {
                 if let Some(mut stream) = self.remove(id) {
-                    stream.break_off(CallError::Refused, ErrorCode::RefusedStream);
+                    stream.break_off(CallError::LeftOut, ErrorCode::RefusedStream);
                 }
             }
         }

@@ -90,7 +90,7 @@ pub(super) fn costs_nothing(error: &ProxyError) -> bool {
         error,
         ProxyError::Connect { .. }
             | ProxyError::Pending { .. }
-            | ProxyError::Interrupted { source: CallError::NeverSent, .. }
+            | ProxyError::Interrupted { source: CallError::NeverSent | CallError::LeftOut, .. }
     )
 }
 

@@ -250,6 +250,17 @@ impl Wire {
         }
     }
 
+    /// Hears frames up to the first that is what is wanted, however long that takes.
+    pub(crate) async fn until_late(&mut self, wanted: impl Fn(&Heard) -> bool) -> Vec<Heard> {
+        let mut all = Vec::new();
+        loop {
+            all.push(self.hear_at_last().await);
+            if all.last().is_some_and(|it| wanted(it) || *it == Heard::Closed) {
+                return all;
+            }
+        }
+    }
+
     /// Hears everything that the peer says in answer to all that was said to it.
     pub(crate) async fn settled(&mut self) -> Vec<Heard> {
         self.pings += 1;
