@@ -63,14 +63,14 @@ impl Worker {
         head: &mut RequestHead,
         story: &mut Story,
     ) -> Result<Who, ProxyError> {
-        self.read_claim(world, head, story)?;
-        if story.tenant.is_none() {
+        let is_clear = self.read_claim(world, head, story)?;
+        if is_clear && story.tenant.is_none() {
             self.recall(world, head, story);
         }
         Self::color(world, caller.peer.ip(), head, story);
         let mut who = story.tenant.map_or(Who::Nobody, Who::Tenant);
         let own = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
-        if let (Who::Nobody, Some(lane)) = (who, own) {
+        if let (Who::Nobody, true, Some(lane)) = (who, is_clear, own) {
             story.tenant = Some(TenantId::from(lane));
             story.carrier = "own_lane";
             who = Who::Lane(lane);
@@ -81,12 +81,14 @@ impl Worker {
         Ok(who)
     }
 
+    /// Reads the claim. Returns whether its carriers were in order: a request that names two tenants
+    /// and may go on as of none is not one that names none.
     fn read_claim(
         &self,
         world: &World,
         head: &mut RequestHead,
         story: &mut Story,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<bool, ProxyError> {
         let read = world.carriers.read(&head.fields);
         let refused = match &read {
             Ok(read) => read.trouble,
@@ -105,7 +107,7 @@ impl Worker {
             story.tenant = Some(claim.tenant);
             story.carrier = claim.carrier;
         }
-        Ok(())
+        Ok(read.trouble.is_none())
     }
 
     fn recall(&self, world: &World, head: &RequestHead, story: &mut Story) {

@@ -253,15 +253,21 @@ async fn several_workers_share_one_port() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_starts_nothing() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sidecar.toml");
-    let told = table(&format!("admin.listen = '{}'", taken.local_addr().unwrap()));
-    std::fs::write(&file, told.to_string()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let other = Mesh::new("").start().await;
+    let theirs = other.side.outbound();
 
-    let error = dyelane::app::Sidecar::start(&file).await.unwrap_err();
-
-    assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    for (key, address) in
+        [("admin.listen", taken), ("outbound.listen", taken), ("outbound.listen", theirs)]
+    {
+        let told = table(&format!("{key} = '{address}'"));
+        std::fs::write(&file, told.to_string()).unwrap();
+        let error = dyelane::app::Sidecar::start(&file).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+    }
 }
 
 #[tokio::test]

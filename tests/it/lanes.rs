@@ -149,6 +149,28 @@ async fn a_baseline_that_cannot_be_reached_is_tried_all_the_same() {
 }
 
 #[tokio::test]
+async fn every_request_is_counted_by_tenant_lane_and_reason() {
+    let mesh = user("tenants.carl.strict = true", &[BASELINE, "alice"]).start().await;
+
+    for tenant in ["alice", "", "stranger", "carl"] {
+        mesh.ask(USER).tenant(tenant).await;
+    }
+
+    for (code, lane, reason, tenant) in [
+        ("200", "alice", "exact", "alice"),
+        ("200", "baseline", "baseline", ""),
+        ("200", "baseline", "absent", "other"),
+        ("503", "", "no_instance", "carl"),
+    ] {
+        let series = format!(
+            "requests_total{{code=\"{code}\",direction=\"outbound\",lane=\"{lane}\",\
+             reason=\"{reason}\",service=\"{USER}\",tenant=\"{tenant}\"}}"
+        );
+        mesh.side.until_metric(&series, 1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_host_no_service_has_is_unroutable() {
     let mesh = user("", &[BASELINE]).start().await;
 

@@ -128,6 +128,17 @@ async fn an_ignored_conflict_goes_on_as_no_tenant_and_lets_no_later_hop_guess() 
 }
 
 #[tokio::test]
+async fn an_ignored_conflict_is_nobodys_whatever_else_is_known() {
+    let snippet = "tenant.on_conflict = 'ignore'\nworkload.lane = 'alice'";
+    let mesh = user(snippet).start().await;
+
+    let conflict = mesh.ask(USER).tenant("alice").header("baggage", "tenant=bob").await;
+    let nothing = mesh.ask(USER).await;
+
+    assert_eq!((&*conflict.text(), &*nothing.text()), (BASELINE, "alice"));
+}
+
+#[tokio::test]
 async fn the_header_counts_in_a_conflict_if_the_operator_says_so_and_no_carrier_says_otherwise_then()
  {
     let snippet = "tenant.on_conflict = 'header'
@@ -234,6 +245,22 @@ async fn the_baseline_hands_a_request_on_for_a_caller_without_a_sidecar() {
     assert_eq!(told(&lane.last()), pair("alice", "tenant=alice"));
     assert_eq!(lane.last().header("x-dyelane-rerouted"), "");
     assert_eq!(told(&baseline.app.only()), pair("bob", "tenant=bob"));
+}
+
+#[tokio::test]
+async fn a_baseline_that_hands_on_keeps_nothing_that_is_not_for_it() {
+    let strict = Pod::start(USER, "inbound.reroute = true\ntenants.alice.strict = true").await;
+    strict.side.edit(|table| {
+        let nowhere = "127.0.0.1:9".parse().unwrap();
+        super::harness::side::add_instance(table, USER, "carl", nowhere);
+    });
+    strict.side.reload().await.unwrap();
+
+    let alice = strict.ask().await.tenant("alice").await;
+    let bob = strict.ask().await.tenant("bob").await;
+
+    assert_eq!((alice.status, &*alice.reason()), (503, "no_instance"));
+    assert_eq!(bob.status, 200);
 }
 
 #[tokio::test]

@@ -158,6 +158,12 @@ impl Side {
         value.map_or(0, |it| it.parse().unwrap())
     }
 
+    /// Waits until a metric has that value.
+    pub(crate) async fn until_metric(&self, series: &str, value: u64) {
+        let line = format!("dyelane_{series} {value}");
+        self.until("/metrics", |it| it.text().lines().any(|it| it == line)).await;
+    }
+
     /// Asks for `path` until the answer is as `wanted`: for what follows an event by itself.
     pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
         within(async {
