@@ -98,6 +98,11 @@ impl Mesh {
         self.apps_of(service, lane).next().unwrap()
     }
 
+    /// Returns the applications in the order in which they were planned.
+    pub(crate) fn all_apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.iter().filter_map(|it| it.app.as_ref())
+    }
+
     /// Returns the applications of a service in a lane.
     pub(crate) fn apps_of(&self, service: &str, lane: &str) -> impl Iterator<Item = &App> {
         let (service, lane) = (service.to_owned(), lane.to_owned());
