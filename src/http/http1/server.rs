@@ -38,6 +38,10 @@ use crate::model::RequestHead;
 use crate::model::ResponseHead;
 use crate::net::Replay;
 
+/// How long a connection that is to end waits for one more request, to say so in its answer: one that
+/// is closed without a word may meet a request on its way, which is then lost.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// What a serving connection and its handle have in common.
 #[derive(Default)]
 pub(in crate::http) struct Http1Shared {
@@ -103,12 +107,20 @@ where
     let mut drained = false;
     let tick = tick(options);
     let mut clock = pin!(tokio::time::sleep(tick));
+    let mut parting = None;
     let outcome = poll_fn(|cx| {
         shared.driver.is(cx);
-        if shared.draining.get() && !std::mem::replace(&mut drained, true) {
-            Pin::new(&mut connection).graceful_shutdown();
+        let mut outcome = Pin::new(&mut connection).poll(cx);
+        if shared.draining.get() && !drained {
+            // The answer under way, or the next one, tells the caller that it is the last.
+            let parting = parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(PARTING)));
+            if watch.is_answering() || parting.as_mut().poll(cx).is_ready() {
+                drained = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                outcome = Pin::new(&mut connection).poll(cx);
+            }
         }
-        if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
+        if let Poll::Ready(outcome) = outcome {
             return Poll::Ready(outcome.map_err(|error| why(&error)));
         }
         while clock.as_mut().poll(cx).is_ready() {
