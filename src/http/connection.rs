@@ -76,6 +76,11 @@ impl Options {
         let shortest = self.first_frame.min(self.frame).min(self.idle).min(self.stall);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
+
+    /// Bytes of a stream's window that are worth a frame to give back.
+    pub(super) fn worth(&self) -> usize {
+        (self.stream_window as usize / 2).max(1)
+    }
 }
 
 /// Which end of the connection we are.

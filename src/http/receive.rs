@@ -337,7 +337,7 @@ where
         let ours = self.options.stream_window;
         // Until it acknowledged our settings, the peer may count on the protocol's own window.
         let granted = if self.settings_acked { ours } else { ours.max(frame::DEFAULT_WINDOW) };
-        inbound.written_by(&self.ready, id, ours as usize / 2, self.credit.clone());
+        inbound.written_by(&self.ready, id, self.options.worth(), self.credit.clone());
         let stream = Stream {
             side,
             receiving: Receiving::Head,

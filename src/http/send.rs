@@ -198,7 +198,7 @@ where
         if stream.receiving == Receiving::Done {
             return;
         }
-        let more = stream.inbound.take_freed(self.options.stream_window as usize / 2);
+        let more = stream.inbound.take_freed(self.options.worth());
         if more > 0 {
             stream.receive_window += more as i64;
             write::window_update(&mut self.output, id, u32::try_from(more).unwrap_or(0));

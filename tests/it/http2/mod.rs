@@ -2,6 +2,7 @@
 
 mod accounting;
 mod calling;
+mod chance;
 mod clock;
 mod engine;
 mod hostile;
