@@ -69,7 +69,8 @@ pub struct Outlier {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let (head, idle) = (Some(Duration::from_secs(30)), Some(Duration::from_secs(300)));
+        // No time for the head: long polls and watches answer when there is something to say.
+        let (head, idle) = (None, Some(Duration::from_secs(300)));
         Self { connect: SECOND, head, idle, total: None }
     }
 }
@@ -95,8 +96,8 @@ impl Timeouts {
 
 impl Default for Retries {
     fn default() -> Self {
-        let on = vec![RetryOn::Status(503), RetryOn::Reset, RetryOn::Grpc(14)];
-        Self { attempts: 3, on, budget: 0.2, buffer: 64 * KIBIBYTE }
+        // Nothing more than what was certainly never processed, unless the operator says so.
+        Self { attempts: 3, on: Vec::new(), budget: 0.2, buffer: 64 * KIBIBYTE }
     }
 }
 

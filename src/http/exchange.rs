@@ -194,6 +194,9 @@ pub enum CallError {
     /// The answer breaks the rules of its protocol.
     #[error("malformed answer: {0}")]
     Malformed(&'static str),
+    /// The request cannot be said in the peer's protocol; nothing of it was sent.
+    #[error("unfit for the peer's protocol: {0}")]
+    Unfit(&'static str),
     /// The request asks for another protocol, and the peer does not take such requests over HTTP/2
     /// (`SETTINGS_ENABLE_CONNECT_PROTOCOL`, RFC 8441 section 3).
     #[error("the peer takes no extended CONNECT")]
@@ -205,7 +208,9 @@ impl CallError {
     /// safe whatever it does.
     pub fn never_processed(self) -> bool {
         match self {
-            Self::NeverSent | Self::LeftOut | Self::Refused | Self::NoTunnels => true,
+            Self::NeverSent | Self::LeftOut | Self::Refused | Self::NoTunnels | Self::Unfit(_) => {
+                true
+            }
             Self::Reset(_) | Self::Lost | Self::Malformed(_) => false,
         }
     }

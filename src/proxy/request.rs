@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::balance::End as Ending;
 use crate::balance::Flight;
 use crate::http::Call;
+use crate::http::CallError;
 use crate::http::CallEvent;
 use crate::http::ErrorCode;
 use crate::http::Gone;
@@ -222,7 +223,9 @@ impl Worker {
                 Ok((head, _)) if is_failure(head) => Ending::Failed,
                 Ok(_) => Ending::Answered,
                 Err(ProxyError::Connect { .. }) => Ending::Unreachable,
-                Err(ProxyError::CallerLeft | ProxyError::Pending { .. }) => Ending::Abandoned,
+                Err(
+                    ProxyError::CallerLeft | ProxyError::Pending { .. } | ProxyError::Malformed(_),
+                ) => Ending::Abandoned,
                 Err(ProxyError::Interrupted { source, .. }) if source.never_processed() => {
                     Ending::Abandoned
                 }
@@ -271,6 +274,9 @@ impl Worker {
                 match event {
                     CallEvent::Interim(head) => reply.interim(head),
                     CallEvent::Head(head) => return Poll::Ready(Ok(head)),
+                    CallEvent::Failed(CallError::Unfit(why)) => {
+                        return Poll::Ready(Err(ProxyError::Malformed(why)));
+                    }
                     CallEvent::Failed(source) => {
                         return Poll::Ready(Err(ProxyError::Interrupted { address, source }));
                     }
@@ -365,7 +371,7 @@ impl Patience {
 
     fn due(&self, passage: &Passage<'_>) -> Option<Instant> {
         let timeouts = &passage.route.settings.timeouts;
-        let limit = if self.whole { timeouts.head } else { timeouts.idle };
+        let limit = timeouts.head.filter(|_| self.whole).or(timeouts.idle);
         earlier(passage.due, limit.and_then(|limit| self.since.checked_add(limit)))
     }
 

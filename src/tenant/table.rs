@@ -156,14 +156,10 @@ impl Shard {
     /// An entry is seen before its generation is `max_age` old, and forgotten when the next one is
     /// at least that old too: it is there for as long as it counts.
     fn age(&mut self, table: &Table, now: Duration) {
-        let age = now.saturating_sub(self.since);
-        if age < table.bounds.max_age {
+        if now.saturating_sub(self.since) < table.bounds.max_age {
             return;
         }
         self.turn(table, now);
-        if age >= table.bounds.max_age.saturating_mul(2) {
-            self.previous.clear();
-        }
         // What a busy hour took is given back as soon as a generation did without it.
         self.current.shrink_to(self.previous.len(), |it| table.hash(it.id));
     }

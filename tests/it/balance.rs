@@ -224,7 +224,8 @@ async fn all_who_wait_for_a_connection_learn_that_there_is_none() {
 
 #[tokio::test]
 async fn an_instance_that_dies_under_load_costs_no_request_that_may_be_repeated() {
-    let mesh = (0..3).fold(Mesh::new(""), |plan, _| plan.app(USER, BASELINE)).start().await;
+    let repeat = Mesh::new("defaults.retries = { on = ['reset'], budget = 1.0 }");
+    let mesh = (0..3).fold(repeat, |plan, _| plan.app(USER, BASELINE)).start().await;
     let apps: Vec<_> = mesh.apps_of(USER, BASELINE).collect();
 
     let mut asking = at_once(32, || mesh.ask(USER));

@@ -20,9 +20,17 @@ const USER: &str = "user.shop";
 /// Enough requests that a pick of two instances meets both.
 const MANY: usize = 24;
 
+/// A mesh whose operator says that all of this is safe to send again.
+fn generous(snippet: &str) -> Plan {
+    Mesh::new(&format!("defaults.retries.on = [503, 'reset', 'grpc:14']\n{snippet}"))
+}
+
 /// A mesh with one instance that answers as it should, and what else the plan gets.
 fn beside_a_good_one(snippet: &str) -> Plan {
-    Mesh::new(&format!("services.'{USER}'.outlier.failures = 'off'\n{snippet}")).app(USER, BASELINE)
+    // Chance says who is asked first: a retry for each request leaves nothing to it.
+    let each = "defaults.retries.budget = 1.0";
+    generous(&format!("{each}\nservices.'{USER}'.outlier.failures = 'off'\n{snippet}"))
+        .app(USER, BASELINE)
 }
 
 async fn unavailable() -> Response {
@@ -43,6 +51,16 @@ where
 async fn retries(mesh: &Mesh, outcome: &str) -> f64 {
     let series = format!("retries_total{{outcome=\"{outcome}\",service=\"{USER}\"}}");
     mesh.side.metric(&series).await
+}
+
+#[tokio::test]
+async fn what_an_application_answered_is_not_sent_again_unless_the_operator_says_so() {
+    let mesh = Mesh::new("").serve(USER, BASELINE, |_| unavailable()).start().await;
+
+    let answer = mesh.ask(USER).await;
+
+    assert_eq!(answer.status, 503);
+    assert_eq!(mesh.app(USER, BASELINE).seen().len(), 1);
 }
 
 #[tokio::test]
@@ -72,7 +90,7 @@ async fn connect_failures_do_not_use_the_budget_up() {
 #[tokio::test]
 async fn a_service_nobody_can_connect_to_is_unavailable() {
     let (_held, dead) = refusing();
-    let mesh = Mesh::new("").at(USER, BASELINE, dead).start().await;
+    let mesh = generous("").at(USER, BASELINE, dead).start().await;
 
     let http = mesh.ask(USER).await;
     let grpc = mesh.ask(USER).grpc().await;
@@ -97,7 +115,7 @@ async fn an_idempotent_request_is_sent_again_after_a_503() {
 
 #[tokio::test]
 async fn a_503_to_what_is_not_safe_to_repeat_is_passed_on() {
-    let mesh = Mesh::new("").serve(USER, BASELINE, |_| unavailable()).start().await;
+    let mesh = generous("").serve(USER, BASELINE, |_| unavailable()).start().await;
 
     let answer = mesh.ask(USER).post("order").await;
 
@@ -138,7 +156,7 @@ async fn a_retry_stays_on_its_rung() {
 
 #[tokio::test]
 async fn an_upstream_that_fails_everything_sees_a_fifth_more() {
-    let mesh = Mesh::new("").serve(USER, BASELINE, |_| unavailable()).start().await;
+    let mesh = generous("").serve(USER, BASELINE, |_| unavailable()).start().await;
 
     for _ in 0..100 {
         assert_eq!(mesh.ask(USER).await.status, 503);
@@ -152,7 +170,7 @@ async fn an_upstream_that_fails_everything_sees_a_fifth_more() {
 #[tokio::test]
 async fn one_attempt_is_no_retry() {
     let snippet = "services.'user.shop'.retries.attempts = 1";
-    let mesh = Mesh::new(snippet).serve(USER, BASELINE, |_| unavailable()).start().await;
+    let mesh = generous(snippet).serve(USER, BASELINE, |_| unavailable()).start().await;
 
     mesh.ask(USER).await;
 
@@ -177,7 +195,7 @@ async fn a_body_beyond_the_buffer_is_not_sent_again_and_the_answer_passed_on() {
         unavailable().await
     };
     let snippet = "services.'user.shop'.retries.buffer = '1KiB'";
-    let mesh = Mesh::new(snippet).serve(USER, BASELINE, reads).start().await;
+    let mesh = generous(snippet).serve(USER, BASELINE, reads).start().await;
 
     let small = mesh.ask(USER).post(vec![1; 1024]).method(Method::PUT).await;
     let large = mesh.ask(USER).post(vec![1; 1025]).method(Method::PUT).await;
@@ -309,7 +327,7 @@ async fn a_stream_that_broke_is_sent_again_if_that_is_safe() {
 #[tokio::test]
 async fn a_stream_that_broke_fails_if_it_is_not_safe_to_repeat() {
     let bad = resetting(Reason::INTERNAL_ERROR).await;
-    let mesh = Mesh::new("").at(USER, BASELINE, bad.address).start().await;
+    let mesh = generous("").at(USER, BASELINE, bad.address).start().await;
 
     let answer = mesh.ask(USER).post("order").await;
 
@@ -321,7 +339,7 @@ async fn a_stream_that_broke_fails_if_it_is_not_safe_to_repeat() {
 #[tokio::test]
 async fn a_grpc_call_that_broke_is_unavailable() {
     let bad = resetting(Reason::INTERNAL_ERROR).await;
-    let mesh = Mesh::new("").at(USER, BASELINE, bad.address).start().await;
+    let mesh = generous("").at(USER, BASELINE, bad.address).start().await;
 
     let answer = mesh.ask(USER).grpc().await;
 
@@ -357,7 +375,7 @@ async fn a_connection_lost_under_a_request_fails_it_if_it_is_not_safe_to_repeat(
         let _kept = connection.accept().await;
     });
     let bad = bad.await;
-    let mesh = Mesh::new("").at(USER, BASELINE, bad.address).start().await;
+    let mesh = generous("").at(USER, BASELINE, bad.address).start().await;
 
     let answer = mesh.ask(USER).post("order").await;
 
@@ -380,7 +398,7 @@ async fn a_kept_connection_that_ended_is_no_failure() {
     for protocol in ["h2", "http/1.1"] {
         let snippet =
             format!("services.'{USER}' = {{ protocol = '{protocol}', retries.attempts = 1 }}");
-        let mesh = Mesh::new(&snippet).app(USER, BASELINE).start().await;
+        let mesh = generous(&snippet).app(USER, BASELINE).start().await;
         let app = mesh.app(USER, BASELINE);
 
         for _ in 0..5 {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -399,6 +400,59 @@ async fn an_upstream_that_breaks_off_does_not_look_complete() {
             may_break.add_permits(1);
             assert!(within(body.collect()).await.is_err(), "{protocol}");
         }
+    }
+}
+
+/// Sends half a request by HTTP/2, and resets it once it has come through.
+async fn half_by_http2(mesh: &Mesh, seen: usize) {
+    let stream = TcpStream::connect(mesh.side.outbound()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{USER}/")).body(()).unwrap();
+    let (_answer, mut half) = client.send_request(request, false).unwrap();
+    half.send_data(Bytes::from_static(b"half"), false).unwrap();
+    mesh.app(USER, BASELINE).until_seen(seen).await;
+    half.send_reset(h2::Reason::CANCEL);
+}
+
+/// Sends half a request by HTTP/1.1, and leaves once it has come through.
+async fn half_by_http1(mesh: &Mesh, seen: usize) {
+    let mut stream = TcpStream::connect(mesh.side.outbound()).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nhost: {USER}\r\ncontent-length: 8\r\n\r\nhalf");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    mesh.app(USER, BASELINE).until_seen(seen).await;
+}
+
+/// Says in the end whether a request was whole: one whose handler is given up is not.
+struct Verdict {
+    whole: bool,
+    judge: mpsc::UnboundedSender<bool>,
+}
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        let _ = self.judge.send(self.whole);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_does_not_look_complete() {
+    for protocol in ["h2", "http/1.1"] {
+        let (judge, mut judged) = mpsc::unbounded_channel();
+        let reads = move |request: Request| {
+            let mut verdict = Verdict { whole: false, judge: judge.clone() };
+            async move {
+                verdict.whole = request.into_body().collect().await.is_ok();
+                answer(200, "")
+            }
+        };
+        let snippet = format!("services.'{USER}'.protocol = '{protocol}'");
+        let mesh = Mesh::new(&snippet).serve(USER, BASELINE, reads).start().await;
+
+        half_by_http2(&mesh, 1).await;
+        assert_eq!(within(judged.recv()).await, Some(false), "{protocol}");
+        half_by_http1(&mesh, 2).await;
+        assert_eq!(within(judged.recv()).await, Some(false), "{protocol}");
     }
 }
 

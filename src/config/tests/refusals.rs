@@ -159,9 +159,11 @@ fn nothing_belongs_to_two() {
 #[test]
 fn limits_stand_in_their_order() {
     let timeouts = |text: &str| format!("[defaults]\ntimeouts = {{ {text} }}");
-    refused(&timeouts("connect = '40s'"), "'40s'", "`connect` is more than `head`", "at most");
-    refused(&timeouts("total = '2s'"), "'2s'", "`head` is more than `total`", "at most");
-    refused(&timeouts("head = 'off', total = '1ms'"), "'1ms'", "`connect` is more", "at most");
+    let later = "connect = '40s', head = '30s'";
+    refused(&timeouts(later), "'40s'", "`connect` is more than `head`", "at most");
+    let later = "head = '30s', total = '2s'";
+    refused(&timeouts(later), "'30s'", "`head` is more than `total`", "at most");
+    refused(&timeouts("total = '1ms'"), "'1ms'", "`connect` is more", "at most");
     refused("[defaults]\noutlier = { ejection = '6m' }", "'6m'", "`max_ejection`", "at most");
     refused(
         "[limits]\nstream_window = '16MiB'\nconnection_buffer = '64KiB'",

@@ -6,11 +6,16 @@ use http::HeaderValue;
 use http::Method;
 use http::Request;
 use http::Response;
+use http::StatusCode;
 use http::Uri;
+use http::Version;
+use http::header;
+use http::uri::PathAndQuery;
 
 use crate::http::field;
 use crate::http::hpack::Field;
 use crate::http::hpack::Known;
+use crate::http::http1::websocket;
 use crate::http::message::{HeadError, HeadLimits, HeadReader};
 use crate::model::Fields;
 use crate::model::RequestHead;
@@ -21,113 +26,148 @@ pub(super) struct Received {
     pub(super) head: RequestHead,
     /// The fields that `connection` says are between neighbours only.
     pub(super) nominated: Vec<String>,
+    /// The key of a WebSocket handshake, which is between neighbours.
+    pub(super) key: Option<HeaderValue>,
 }
 
 /// Whether a field is between neighbours only, or frames the message, whatever `connection` says.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "proxy-connection"
-            | "keep-alive"
-            | "transfer-encoding"
-            | "upgrade"
-            | "te"
-            | "http2-settings"
-            // We answer it ourselves, by reading the body.
-            | "expect"
-    )
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::UPGRADE
+        || *name == header::TE
+        || matches!(name.as_str(), "proxy-connection" | "keep-alive" | "http2-settings")
 }
 
-/// The members of a list field, over all its lines, in lower case.
-fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = String> {
+/// The members of a list field, over all its lines.
+fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-    let members = lines.flat_map(|line| line.split(','));
-    members.map(|it| it.trim().to_ascii_lowercase()).filter(|it| !it.is_empty())
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|it| !it.is_empty())
 }
 
-fn feed(reader: &mut HeadReader, headers: &HeaderMap) {
-    for (name, value) in headers {
-        if is_hop_by_hop(name.as_str()) {
-            continue;
-        }
-        if feed_one(reader, name.as_str().as_bytes(), value.as_bytes(), value.is_sensitive()) {
-            return;
-        }
-    }
-}
-
-/// Returns whether the reader has seen enough.
-fn feed_one(reader: &mut HeadReader, name: &[u8], value: &[u8], sensitive: bool) -> bool {
+/// Gives the reader one field; it goes on after a fault, and says so in the end.
+fn feed(reader: &mut HeadReader, name: &[u8], value: &[u8]) {
     let well_formed = field::is_name(name) && field::is_value(value);
     let known = Known::of(name);
-    reader.field(Field { name, value, known, well_formed, sensitive }).is_break()
+    // Once it has seen enough, it takes no notice of the rest.
+    let _ = reader.field(Field { name, value, known, well_formed, sensitive: false });
 }
 
-/// Reads the head of a request.
-pub(super) fn received<B>(request: &Request<B>, limits: HeadLimits) -> Result<Received, HeadError> {
+/// Reads the head of a request. `has_body`: something follows it.
+pub(super) fn received<B>(
+    request: &Request<B>,
+    has_body: bool,
+    limits: HeadLimits,
+) -> Result<Received, HeadError> {
     let headers = request.headers();
     check_framing(headers)?;
-    let mut hosts = headers.get_all(http::header::HOST).into_iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(HeadError::Malformed("more than one host"));
-    }
-    if host.is_none() && request.version() == http::Version::HTTP_11 {
-        // RFC 9112 section 3.2.
-        return Err(HeadError::Malformed("no host"));
-    }
-    let uri = request.uri();
     let mut reader = HeadReader::new(limits);
-    feed_one(&mut reader, b":method", request.method().as_str().as_bytes(), false);
-    if *request.method() == Method::CONNECT {
-        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-        feed_one(&mut reader, b":authority", authority.as_bytes(), false);
-    } else {
-        feed_one(&mut reader, b":scheme", b"http", false);
-        feed_one(&mut reader, b":path", path(uri).as_bytes(), false);
-        // RFC 9112 section 3.2.2: an absolute target counts, whatever the host field says.
-        let authority = uri.authority().map(|it| it.as_str().as_bytes());
-        if let Some(authority) = authority.or(host.map(HeaderValue::as_bytes)) {
-            feed_one(&mut reader, b":authority", authority, false);
+    feed_target(&mut reader, request)?;
+    let nominated: Vec<_> = members(headers, header::CONNECTION).collect();
+    let protocol = if has_body { None } else { wanted_protocol(request, &nominated) };
+    let key = match &protocol {
+        Some(protocol) if websocket::is_websocket(protocol) => {
+            let key = websocket::key_of(headers).cloned();
+            Some(key.ok_or(HeadError::Malformed("a WebSocket handshake without its key"))?)
+        }
+        _ => None,
+    };
+    if members(headers, header::TE).any(|it| it.eq_ignore_ascii_case("trailers")) {
+        feed(&mut reader, b"te", b"trailers");
+    }
+    for (name, value) in headers {
+        let ours = *name == header::HOST
+            // hyper answers it, by reading the body.
+            || *name == header::EXPECT
+            || (key.is_some() && *name == header::SEC_WEBSOCKET_KEY);
+        if !ours && !is_hop_by_hop(name) {
+            feed(&mut reader, name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    let nominated: Vec<_> = members(headers, http::header::CONNECTION).collect();
-    if members(headers, http::header::TE).any(|it| it == "trailers") {
-        feed_one(&mut reader, b"te", b"trailers", false);
-    }
-    let mut rest = headers.clone();
-    rest.remove(http::header::HOST);
-    feed(&mut reader, &rest);
     let mut head = reader.request()?.head;
-    head.protocol = wanted_protocol(headers, &nominated);
-    Ok(Received {
-        head,
-        nominated: nominated.into_iter().filter(|it| !is_hop_by_hop(it)).collect(),
-    })
+    head.protocol = protocol;
+    let nominated = nominated.into_iter().map(str::to_ascii_lowercase);
+    let named = |it: &String| {
+        HeaderName::from_bytes(it.as_bytes()).is_ok_and(|name| !is_hop_by_hop(&name))
+            && !matches!(it.as_str(), "close" | "host" | "content-length")
+    };
+    Ok(Received { head, nominated: nominated.filter(named).collect(), key })
 }
 
-/// Path and query as sent; `*` stays, an absolute target without a path has the root.
-fn path(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
-}
-
-/// Refuses transfer codings other than the one everybody reads alike (RFC 9112 section 6.1).
-fn check_framing(headers: &HeaderMap) -> Result<(), HeadError> {
-    let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).into_iter();
-    let plain = |it: &HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if codings.next().is_some_and(|it| !plain(it)) || codings.next().is_some() {
-        return Err(HeadError::Malformed("a transfer coding other than chunked"));
+/// Reads what the request is for: its target, and its host (RFC 9112 section 3.2).
+fn feed_target<B>(reader: &mut HeadReader, request: &Request<B>) -> Result<(), HeadError> {
+    let malformed = |why| Err(HeadError::Malformed(why));
+    let (headers, uri) = (request.headers(), request.uri());
+    let mut hosts = headers.get_all(header::HOST).into_iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return malformed("more than one host");
+    }
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        return malformed("no host");
+    }
+    feed(reader, b":method", request.method().as_str().as_bytes());
+    let authority = uri.authority().map(|it| it.as_str().as_bytes());
+    match (uri.scheme_str(), authority) {
+        (None, Some(authority)) if *request.method() == Method::CONNECT => {
+            feed(reader, b":authority", authority);
+            return Ok(());
+        }
+        (None, Some(_)) => return malformed("the target is neither a path nor a URI"),
+        (scheme, _) => feed(reader, b":scheme", scheme.unwrap_or("http").as_bytes()),
+    }
+    match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
+        // An absolute target with a query and no path.
+        path if path.starts_with('?') => feed(reader, b":path", format!("/{path}").as_bytes()),
+        path => feed(reader, b":path", path.as_bytes()),
+    }
+    // An absolute target counts, whatever the host field says.
+    if let Some(authority) = authority.or(host.map(HeaderValue::as_bytes)) {
+        feed(reader, b":authority", authority);
     }
     Ok(())
 }
 
-/// The protocol a request wants to go on in, if it wants one that we pass on. HTTP/2 itself is
-/// taken with prior knowledge only.
-fn wanted_protocol(headers: &HeaderMap, nominated: &[String]) -> Option<String> {
-    let wanted = headers.get(http::header::UPGRADE)?.to_str().ok()?;
-    let asked = nominated.iter().any(|it| it == "upgrade");
-    (asked && !wanted.eq_ignore_ascii_case("h2c")).then(|| wanted.to_owned())
+/// Refuses transfer codings other than the one everybody reads alike (RFC 9112 section 6.1), and a
+/// body of two lengths (section 6.3).
+fn check_framing(headers: &HeaderMap) -> Result<(), HeadError> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+        return Err(HeadError::Malformed("a transfer coding other than chunked"));
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(HeadError::Malformed("a body both chunked and of a length"));
+    }
+    Ok(())
+}
+
+/// The protocol a request wants to go on in, if it wants one that we pass on: a single one, and not
+/// HTTP/2, which is taken with prior knowledge only.
+fn wanted_protocol<B>(request: &Request<B>, nominated: &[&str]) -> Option<String> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11
+        || !nominated.iter().any(|it| it.eq_ignore_ascii_case("upgrade"))
+    {
+        return None;
+    }
+    let mut wanted = members(headers, header::UPGRADE);
+    let protocol = wanted.next().filter(|_| wanted.next().is_none())?;
+    let (name, _) = protocol.split_once('/').unwrap_or((protocol, ""));
+    let http = ["h2c", "h2", "http", "tls"].iter().any(|it| name.eq_ignore_ascii_case(it));
+    let method = request.method();
+    let fits = if websocket::is_websocket(protocol) {
+        *method == Method::GET
+    } else {
+        *method != Method::CONNECT
+    };
+    (fits && !http).then(|| protocol.to_owned())
+}
+
+/// Whether an answer agrees to go on in `protocol`.
+pub(super) fn agrees(headers: &HeaderMap, protocol: &str) -> bool {
+    let mut agreed = members(headers, header::UPGRADE);
+    agreed.next().is_some_and(|it| it.eq_ignore_ascii_case(protocol)) && agreed.next().is_none()
 }
 
 /// Reads the head of an answer.
@@ -135,19 +175,24 @@ pub(super) fn answered<B>(
     response: &Response<B>,
     limits: HeadLimits,
 ) -> Result<ResponseHead, HeadError> {
-    check_framing(response.headers())?;
-    let mut reader = HeadReader::new(limits);
+    let headers = response.headers();
+    check_framing(headers)?;
     let status = response.status();
+    // RFC 9110 section 8.6: no such answer has a length, whatever it says.
+    let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
+    let mut reader = HeadReader::new(limits);
     // The reader knows no 101, which HTTP/2 does not have; it is set right behind.
-    let shown =
-        if status == http::StatusCode::SWITCHING_PROTOCOLS { "200" } else { status.as_str() };
-    feed_one(&mut reader, b":status", shown.as_bytes(), false);
-    let nominated: Vec<_> = members(response.headers(), http::header::CONNECTION).collect();
-    let mut rest = response.headers().clone();
-    for name in nominated {
-        rest.remove(name);
+    let shown = if status == StatusCode::SWITCHING_PROTOCOLS { "200" } else { status.as_str() };
+    feed(&mut reader, b":status", shown.as_bytes());
+    let nominated: Vec<_> = members(headers, header::CONNECTION).collect();
+    for (name, value) in headers {
+        let skipped = is_hop_by_hop(name)
+            || (bodiless && *name == header::CONTENT_LENGTH)
+            || nominated.iter().any(|it| it.eq_ignore_ascii_case(name.as_str()));
+        if !skipped {
+            feed(&mut reader, name.as_str().as_bytes(), value.as_bytes());
+        }
     }
-    feed(&mut reader, &rest);
     let mut head = reader.response()?.head;
     head.status = status.as_u16();
     Ok(head)
@@ -155,17 +200,16 @@ pub(super) fn answered<B>(
 
 /// A field that hyper does not take.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("a field that HTTP/1.1 cannot carry")]
+#[error("a head that HTTP/1.1 cannot carry")]
 pub(super) struct Unwritable;
 
-/// Our fields as hyper's. Cookies, which HTTP/2 lets come in pieces, are one line again (RFC 9113
-/// section 8.2.3). A message that announces trailers goes out in chunks, whatever its length: nothing
-/// else carries them (RFC 9112 section 7.1.2).
-pub(super) fn headers_of(fields: &Fields) -> Result<HeaderMap, Unwritable> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+/// Appends our fields to hyper's. Cookies, which HTTP/2 lets come in pieces, are one line again
+/// (RFC 9113 section 8.2.3). A message that announces trailers goes out in chunks, whatever its
+/// length: nothing else carries them (RFC 9112 section 7.1.2).
+fn append(headers: &mut HeaderMap, fields: &Fields) -> Result<(), Unwritable> {
     let mut cookies = Vec::new();
-    let in_chunks = fields.iter().any(|(name, _)| name == b"trailer");
-    for (name, value, sensitive) in fields.iter_marked() {
+    let in_chunks = fields.contains(b"trailer");
+    for (name, value) in fields {
         if name == b"cookie" {
             if !cookies.is_empty() {
                 cookies.extend_from_slice(b"; ");
@@ -174,58 +218,78 @@ pub(super) fn headers_of(fields: &Fields) -> Result<HeaderMap, Unwritable> {
             continue;
         }
         let name = HeaderName::from_bytes(name).map_err(|_| Unwritable)?;
-        if is_hop_by_hop(name.as_str()) || (in_chunks && name == http::header::CONTENT_LENGTH) {
-            continue;
+        if !is_hop_by_hop(&name) && !(in_chunks && name == header::CONTENT_LENGTH) {
+            let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
+            headers.try_append(name, value).map_err(|_| Unwritable)?;
         }
-        let mut value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
-        value.set_sensitive(sensitive);
-        headers.try_append(name, value).map_err(|_| Unwritable)?;
     }
     if !cookies.is_empty() {
         let value = HeaderValue::from_bytes(&cookies).map_err(|_| Unwritable)?;
-        headers.insert(http::header::COOKIE, value);
+        headers.insert(header::COOKIE, value);
     }
-    Ok(headers)
+    Ok(())
 }
 
-/// hyper's fields as ours: those of trailers.
-pub(super) fn fields_of(headers: &HeaderMap) -> Fields {
-    let mut fields = Fields::with_capacity(headers.len(), headers.len() * 32);
+/// Our fields as hyper's.
+pub(super) fn headers_of(fields: &Fields) -> Result<HeaderMap, Unwritable> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    append(&mut headers, fields).map(|()| headers)
+}
+
+/// hyper's trailers as ours; those that frame a message or name its target have no business there
+/// (RFC 9110 section 6.5.1).
+pub(super) fn fields_of(headers: &HeaderMap) -> Option<Fields> {
+    let mut fields = Fields::default();
     for (name, value) in headers {
-        let framing = matches!(name.as_str(), "content-length" | "host");
-        if !is_hop_by_hop(name.as_str()) && !framing && field::is_value(value.as_bytes()) {
+        let framing = *name == header::CONTENT_LENGTH || *name == header::HOST;
+        if !is_hop_by_hop(name) && !framing && field::is_value(value.as_bytes()) {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    fields
+    Some(fields).filter(|it| !it.is_empty())
 }
 
-/// Our request as hyper's, for an upstream that speaks HTTP/1.1. `bodiless`: nothing follows.
-pub(super) fn request_of(head: &RequestHead, bodiless: bool) -> Result<Request<()>, Unwritable> {
+/// Our request as hyper's, for an upstream that speaks HTTP/1.1. `has_body`: something follows.
+pub(super) fn request_of(head: &RequestHead, has_body: bool) -> Result<Request<()>, Unwritable> {
     let mut request = Request::new(());
-    let method = if head.protocol.is_some() { Method::GET } else { head.method.clone() };
-    *request.method_mut() = method;
-    *request.uri_mut() = head.path.parse().map_err(|_| Unwritable)?;
-    let mut headers = headers_of(&head.fields)?;
+    // Whoever asks for a protocol in HTTP/2's way does so by CONNECT (RFC 8441 section 5).
+    let extended = head.protocol.is_some() && head.method == Method::CONNECT;
+    *request.method_mut() = if extended { Method::GET } else { head.method.clone() };
+    let path = PathAndQuery::try_from(head.path.as_str()).map_err(|_| Unwritable)?;
+    *request.uri_mut() = Uri::from(path);
+    let headers = request.headers_mut();
+    headers.reserve(head.fields.len() + 4);
     let host = HeaderValue::from_str(&head.authority).map_err(|_| Unwritable)?;
-    headers.insert(http::header::HOST, host);
-    if head.fields.get(b"te") == Some(b"trailers") {
-        headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(http::header::CONNECTION, HeaderValue::from_static("te"));
+    headers.insert(header::HOST, host);
+    append(headers, &head.fields)?;
+    if let Some(protocol) = &head.protocol {
+        announce(headers, HeaderValue::from_str(protocol).map_err(|_| Unwritable)?);
+    } else if head.fields.get(b"te") == Some(b"trailers") {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    if !bodiless && head.protocol.is_none() && !headers.contains_key(http::header::CONTENT_LENGTH) {
+    let length = headers.contains_key(header::CONTENT_LENGTH);
+    if has_body && !length {
         // Said outright, since hyper takes a GET without a length for one without a body.
-        let chunked = HeaderValue::from_static("chunked");
-        headers.insert(http::header::TRANSFER_ENCODING, chunked);
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if !length && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        // RFC 9110 section 8.6: these methods usually have a body, so none is said outright too.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Says in a head that the connection goes on in `protocol`.
+pub(super) fn announce(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::UPGRADE, protocol);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
 }
 
 /// Our answer as hyper's.
 pub(super) fn response_of(head: &ResponseHead) -> Result<Response<()>, Unwritable> {
     let mut response = Response::new(());
-    *response.status_mut() = http::StatusCode::from_u16(head.status).map_err(|_| Unwritable)?;
-    *response.headers_mut() = headers_of(&head.fields)?;
+    *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| Unwritable)?;
+    response.headers_mut().reserve(head.fields.len() + 2);
+    append(response.headers_mut(), &head.fields)?;
     Ok(response)
 }

@@ -68,6 +68,10 @@ impl<S> Interrupted<S> {
         let interim = Arc::new(Interim(Mutex::new(state)));
         (Self { io, interim: interim.clone() }, interim)
     }
+
+    pub(super) fn into_inner(self) -> S {
+        self.io
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Interrupted<S> {

@@ -3,28 +3,37 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use hyper::body::Incoming as HyperBody;
+use http::HeaderValue;
+use http::Method;
+use http::StatusCode;
+use http::Version as HttpVersion;
+use http::header;
+use hyper::body::{Body, Incoming as HyperBody};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::http::connection::{Ended, Options};
 use crate::http::exchange::{Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::ErrorCode;
-use crate::http::http1::body::{PipeBody, is_empty, receive_request};
-use crate::http::http1::head::{received, response_of};
+use crate::http::http1::body::{PipeBody, receive_request};
+use crate::http::http1::head::{Received, announce, received, response_of};
 use crate::http::http1::interim::{Interim, Interrupted};
-use crate::http::http1::upgrade;
-use crate::http::http1::upgrade::Watched;
+use crate::http::http1::watch::{Watch, Watched};
+use crate::http::http1::{tunnel, websocket};
 use crate::http::message::{HeadError, HeadLimits};
 use crate::http::pipe::{End, Pipe};
 use crate::http::server::Server;
 use crate::model::ResponseHead;
+use crate::net::Replay;
 
 /// What a serving connection and its handle have in common.
 #[derive(Default)]
@@ -45,70 +54,93 @@ impl Http1Shared {
 /// Serves HTTP/1.1 on `io`: `handler` gets each request as its head is complete, one after the
 /// other.
 ///
-/// The future is the connection; it ends with it.
-pub fn serve_http1<S, H>(
-    io: S,
+/// The future is the connection; it ends with it, though not before what goes on in another
+/// protocol on the same socket. Dropping it breaks off what is under way.
+pub fn serve_http1<H>(
+    io: Replay<TcpStream>,
     options: Options,
     handler: H,
 ) -> (Server, impl Future<Output = Ended>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: FnMut(Incoming) + 'static,
 {
     let shared = Rc::new(Http1Shared::default());
     (Server::of_http1(shared.clone()), drive(io, options, handler, shared))
 }
 
-async fn drive<S, H>(io: S, options: Options, handler: H, shared: Rc<Http1Shared>) -> Ended
+async fn drive<H>(
+    io: Replay<TcpStream>,
+    options: Options,
+    handler: H,
+    shared: Rc<Http1Shared>,
+) -> Ended
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: FnMut(Incoming) + 'static,
 {
     let (io, watch) = Watched::new(io);
     let (io, interim) = Interrupted::new(io);
-    let handler = Rc::new(RefCell::new(handler));
-    let serving = watch.clone();
-    let service = service_fn(move |request| {
-        let (handler, watch, interim) = (handler.clone(), serving.clone(), interim.clone());
-        async move {
-            watch.request_began();
-            let answer = respond(request, options.head, &handler, &interim).await;
-            watch.request_ended();
-            answer
-        }
+    let serving = Rc::new(Serving {
+        handler: RefCell::new(handler),
+        watch: watch.clone(),
+        interim,
+        limits: options.head,
+        ends_by_closing: Cell::new(false),
+        tunnel: RefCell::default(),
     });
-    let connection = hyper::server::conn::http1::Builder::new()
+    let service = {
+        let serving = serving.clone();
+        service_fn(move |request| {
+            let serving = serving.clone();
+            async move { serving.respond(request).await }
+        })
+    };
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .max_headers(options.head.fields)
         .max_buf_size(options.head.list.max(8192))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
     let mut drained = false;
     let tick = tick(options);
     let mut clock = pin!(tokio::time::sleep(tick));
-    poll_fn(|cx| {
+    let outcome = poll_fn(|cx| {
         *shared.driver.borrow_mut() = Some(cx.waker().clone());
         if shared.draining.get() && !std::mem::replace(&mut drained, true) {
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ended.map_or_else(|error| why(&error), |()| Ended::Closed));
+        if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(outcome.map_err(|error| why(&error)));
         }
         while clock.as_mut().poll(cx).is_ready() {
-            if let Some(ended) = watch.overdue(options.frame, options.idle) {
-                return Poll::Ready(ended);
+            if let Some(ended) = watch.overdue(&options) {
+                return Poll::Ready(Err(ended));
             }
             clock.as_mut().reset(Instant::now() + tick);
         }
         Poll::Pending
     })
-    .await
+    .await;
+    if let Some(tunnel) = serving.tunnel.take() {
+        return tunnel.carry().await;
+    }
+    if outcome.is_err()
+        && serving.ends_by_closing.get()
+        && let Some(parts) = connection.into_parts()
+    {
+        // Closed in peace, the answer would look whole.
+        let _ = socket(parts.io).get_ref().set_zero_linger();
+    }
+    outcome.err().unwrap_or(Ended::Closed)
 }
 
-/// How often the clock is looked at: often enough for the shorter of the two times.
-fn tick(options: Options) -> std::time::Duration {
-    let shortest = options.frame.min(options.idle);
-    (shortest / 4).clamp(std::time::Duration::from_millis(5), std::time::Duration::from_secs(5))
+/// The socket below what hyper was given.
+fn socket(io: TokioIo<Interrupted<Watched>>) -> Replay<TcpStream> {
+    io.into_inner().into_inner().into_inner()
+}
+
+/// How often the clock is looked at: often enough for the shortest of its times.
+fn tick(options: Options) -> Duration {
+    let shortest = options.frame.min(options.idle).min(options.stall);
+    (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(5))
 }
 
 /// Why hyper gave the connection up.
@@ -122,6 +154,11 @@ fn why(error: &hyper::Error) -> Ended {
     let io = std::error::Error::source(error).and_then(|it| it.downcast_ref::<io::Error>());
     io.map_or(Ended::Closed, |error| Ended::Io(error.kind()))
 }
+
+/// hyper closes the connection for this, without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
 
 /// Breaks an exchange off if it is dropped before its answer began: the caller went.
 struct Unanswered {
@@ -139,74 +176,150 @@ impl Drop for Unanswered {
     }
 }
 
-/// hyper closes the connection for this, without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("no answer")]
-struct NoAnswer;
-
-async fn respond<H: FnMut(Incoming)>(
-    mut request: http::Request<HyperBody>,
+/// What the requests of one connection have in common.
+struct Serving<H> {
+    handler: RefCell<H>,
+    watch: Arc<Watch>,
+    interim: Arc<Interim>,
     limits: HeadLimits,
-    handler: &RefCell<H>,
-    interim: &Interim,
-) -> Result<http::Response<PipeBody>, NoAnswer> {
-    // HTTP/1.0 knows no interim answers.
-    let takes_interim = request.version() == http::Version::HTTP_11;
-    let read = match received(&request, limits) {
-        Ok(read) => read,
-        Err(error) => return refuse(error),
-    };
-    let upgrade = read.head.protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
-    let wanted = read.head.protocol.clone();
-    let body = Pipe::new();
-    let reply = Reply::new();
-    let mut guard = Unanswered { reply: reply.clone(), body: body.clone(), answered: false };
-    let incoming = request.into_body();
-    if wanted.is_some() {
-        // What follows the head is the new protocol's, once it is agreed on; not a byte before.
-    } else if is_empty(&incoming) {
-        body.end(End::Complete(None));
-    } else {
-        tokio::task::spawn_local(receive_request(incoming, body.clone()));
-    }
-    handler.borrow_mut()(Incoming {
-        head: read.head,
-        nominated: read.nominated,
-        body: body.clone(),
-        reply: reply.clone(),
-        version: Version::Http1,
-    });
-    let (head, answer) = loop {
-        match poll_fn(|cx| reply.poll_next(cx)).await {
-            Step::Answer(head, answer) => break (head, answer),
-            Step::Interim(head) if takes_interim => interim.say(&head),
-            Step::Interim(_) => {}
-            Step::Reset(_) => return Err(NoAnswer),
-        }
-    };
-    let Ok(mut response) = response_of(&head) else { return Err(NoAnswer) };
-    guard.answered = true;
-    if let (101, Some(upgrade), Some(protocol)) = (head.status, upgrade, wanted) {
-        upgrade::announce(response.headers_mut(), &protocol);
-        tokio::task::spawn_local(upgrade::serve(upgrade, body, answer, reply));
-        return Ok(response.map(|()| PipeBody::own(Pipe::empty())));
-    }
-    Ok(response.map(|()| PipeBody::answer(answer, reply)))
+    /// The answer under way has no end but that of the connection: HTTP/1.0 knows no other.
+    ends_by_closing: Cell<bool>,
+    /// The protocol the connection goes on in.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
-/// Answers a head that is not passed on, and closes: what follows it cannot be trusted to begin
+impl<H: FnMut(Incoming)> Serving<H> {
+    /// Hands a request on, and waits for the head of its answer.
+    async fn respond(
+        &self,
+        mut request: http::Request<HyperBody>,
+    ) -> Result<http::Response<PipeBody>, NoAnswer> {
+        let busy = self.watch.answering();
+        let has_body = !request.body().is_end_stream();
+        let Received { head, nominated, key } = match received(&request, has_body, self.limits) {
+            Ok(received) => received,
+            Err(error) => return refuse(error),
+        };
+        let (method, version) = (head.method.clone(), request.version());
+        let wanted = head.protocol.clone().map(|it| (it, hyper::upgrade::on(&mut request)));
+        let (body, reply) = (Pipe::new(), Reply::new());
+        let mut guard = Unanswered { reply: reply.clone(), body: body.clone(), answered: false };
+        if has_body {
+            self.receive(request.into_body(), &body, &reply);
+        } else if wanted.is_none() {
+            body.end(End::Complete(None));
+        }
+        self.handler.borrow_mut()(Incoming {
+            head,
+            nominated,
+            body: body.clone(),
+            reply: reply.clone(),
+            version: Version::Http1,
+        });
+        let (head, answer) = loop {
+            match poll_fn(|cx| reply.poll_next(cx)).await {
+                Step::Answer(head, answer) => break (head, answer),
+                // HTTP/1.0 knows no interim answers.
+                Step::Interim(head) if version == HttpVersion::HTTP_11 => self.interim.say(&head),
+                Step::Interim(_) => {}
+                Step::Reset(ErrorCode::ProtocolError) => {
+                    return refuse(HeadError::Malformed("a body against the rules"));
+                }
+                Step::Reset(_) => return Err(NoAnswer),
+            }
+        };
+        let mut response = response_of(&head).map_err(|_| NoAnswer)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let Some((protocol, upgrade)) = wanted else { return Err(NoAnswer) };
+            agree(response.headers_mut(), &protocol, key.as_ref());
+            guard.answered = true;
+            *self.tunnel.borrow_mut() = Some(Tunnel { upgrade, body, answer, reply });
+            return Ok(response.map(|()| PipeBody::empty()));
+        }
+        if wanted.is_some() {
+            // The answer is no: nothing of the other protocol will come.
+            body.end(End::Complete(None));
+        }
+        guard.answered = true;
+        if method == Method::CONNECT {
+            // What follows is for whom the caller meant to reach, and not HTTP.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let bodiless =
+            matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodiless || method == Method::HEAD {
+            return Ok(response.map(|()| PipeBody::head_only(answer, reply, busy)));
+        }
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
+        self.ends_by_closing.set(length.is_none() && version == HttpVersion::HTTP_10);
+        Ok(response.map(|()| PipeBody::answer(answer, length, reply, busy)))
+    }
+
+    /// Has the body of a request move into its pipe.
+    fn receive(&self, incoming: HyperBody, body: &Rc<Pipe>, reply: &Rc<Reply>) {
+        let (body, reply, busy) = (body.clone(), reply.clone(), self.watch.receiving());
+        tokio::task::spawn_local(async move {
+            // Whoever waits for the answer is to know whose fault it is before the upstream does.
+            let broken = || reply.reset(ErrorCode::ProtocolError);
+            receive_request(incoming, &body, broken).await;
+            drop(busy);
+        });
+    }
+}
+
+/// Says in the head of an answer that the connection goes on in `protocol`.
+fn agree(headers: &mut http::HeaderMap, protocol: &str, key: Option<&HeaderValue>) {
+    if let Ok(protocol) = HeaderValue::from_str(protocol) {
+        announce(headers, protocol);
+    }
+    if let Some(key) = key {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, websocket::accept(key));
+    }
+}
+
+/// Answers a request that is not passed on, and closes: what follows it cannot be trusted to begin
 /// where we think.
 fn refuse(error: HeadError) -> Result<http::Response<PipeBody>, NoAnswer> {
-    let status = match error {
+    let line = format!("{error}\n");
+    let mut head = ResponseHead::new(match error {
         HeadError::Malformed(_) => 400,
         HeadError::TooLarge => 431,
-    };
-    let mut head = ResponseHead::new(status);
+    });
     head.fields.push(b"x-dyelane-reason", b"malformed");
     head.fields.push(b"content-type", b"text/plain; charset=utf-8");
+    head.fields.push(b"content-length", line.len().to_string().as_bytes());
     let mut response = response_of(&head).map_err(|_| NoAnswer)?;
-    let close = http::HeaderValue::from_static("close");
-    response.headers_mut().insert(http::header::CONNECTION, close);
-    let line = Pipe::full(format!("{error}\n").into(), None);
-    Ok(response.map(|()| PipeBody::own(line)))
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Ok(response.map(|()| PipeBody::of(line.into())))
+}
+
+/// A connection that goes on in another protocol.
+struct Tunnel {
+    upgrade: OnUpgrade,
+    body: Rc<Pipe>,
+    answer: Rc<Pipe>,
+    reply: Rc<Reply>,
+}
+
+impl Tunnel {
+    async fn carry(self) -> Ended {
+        let Self { upgrade, body, answer, reply } = self;
+        let upgraded = upgrade.await.ok();
+        let parts = upgraded.and_then(|it| it.downcast::<TokioIo<Interrupted<Watched>>>().ok());
+        let whole = match parts {
+            Some(parts) => {
+                let (replayed, stream) = socket(parts.io).into_parts();
+                // hyper read the latter before it came to the end of the former.
+                body.push(parts.read_buf);
+                tunnel::carry(stream, replayed, &body, &answer).await
+            }
+            None => {
+                tunnel::break_off(&body, &answer);
+                false
+            }
+        };
+        reply.finish(if whole { Gone::Answered } else { Gone::Left });
+        Ended::Closed
+    }
 }

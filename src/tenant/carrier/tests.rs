@@ -153,7 +153,7 @@ mod reading {
             ("baggage", "tenant=a+b", "baggage", InvalidName::Character('+')),
             ("baggage", "tenant=a=b", "baggage", InvalidName::Character('=')),
             ("baggage", "tenant=%ff", "baggage", InvalidName::Character('\u{fffd}')),
-            ("baggage", &"tenant=".repeat(9)[..56], "baggage", InvalidName::Character('=')),
+            ("baggage", &format!("tenant={}", "a".repeat(64)), "baggage", InvalidName::TooLong(63)),
             ("tracestate", "tenant", "tracestate", InvalidName::Empty),
             ("tracestate", "tenant= alice", "tracestate", InvalidName::Character(' ')),
             ("tracestate", "tenant=al%69ce", "tracestate", InvalidName::Character('%')),
@@ -232,7 +232,10 @@ mod reading {
 
     #[test]
     fn a_carrier_that_is_not_configured_is_not_read() {
-        let carriers = with(|section| section.read = vec![Carrier::Baggage("tenant".into())]);
+        let of_same_length = Carrier::Header("x-colour".into());
+        let carriers = with(|section| {
+            section.read = vec![Carrier::Baggage("tenant".into()), of_same_length];
+        });
 
         let read = carriers.read(&list(&[
             ("x-tenant", "bob"),
@@ -415,14 +418,20 @@ mod writing {
     }
 
     #[test]
-    fn all_lines_together_count_against_the_limit() {
-        let half = format!("a={}", "x".repeat(4094));
-        let mut fields = list(&[("baggage", &*half), ("baggage", &*half)]);
+    fn all_lines_together_count_against_the_limit_and_the_commas_between_them() {
+        let member = ",tenant=alice".len();
+        for (bytes, expected) in [(8192 - member, Written::Full), (8193 - member, Written::NoRoom)]
+        {
+            let first = format!("a={}", "x".repeat(4094));
+            let second = format!("b={}", "x".repeat(bytes - 4096 - ",b=".len()));
+            let mut fields = list(&[("baggage", &*first), ("baggage", &*second)]);
 
-        let written = carriers().write(&mut fields, &tenant("alice"));
+            let written = carriers().write(&mut fields, &tenant("alice"));
 
-        assert_eq!(written, Written::NoRoom);
-        assert_eq!(lines(&fields, "baggage"), [&*half, &*half]);
+            assert_eq!(written, expected, "{bytes}");
+            let all = fields.all(b"baggage").map(<[u8]>::len).sum::<usize>() + 1;
+            assert_eq!(all, if written == Written::Full { 8192 } else { bytes });
+        }
     }
 
     #[test]

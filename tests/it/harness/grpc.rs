@@ -54,6 +54,8 @@ pub(crate) struct Echo {
     lane: String,
     /// How many calls of `Hang`, and streams, were given up by their callers.
     abandoned: watch::Sender<usize>,
+    /// How many calls there were.
+    called: watch::Sender<usize>,
 }
 
 /// Counts a call that is dropped before its end.
@@ -69,16 +71,23 @@ impl Drop for Abandoned {
 
 impl Echo {
     pub(crate) fn new(lane: &str) -> Self {
-        Self { lane: lane.to_owned(), abandoned: watch::Sender::new(0) }
+        let count = || watch::Sender::new(0);
+        Self { lane: lane.to_owned(), abandoned: count(), called: count() }
     }
 
-    pub(crate) async fn until_abandoned(&self, count: usize) {
-        let mut abandoned = self.abandoned.subscribe();
-        super::within(abandoned.wait_for(|it| *it >= count)).await.unwrap();
+    #[track_caller]
+    pub(crate) fn until_abandoned(&self, count: usize) -> impl Future<Output = ()> {
+        reached(self.abandoned.subscribe(), count)
+    }
+
+    #[track_caller]
+    pub(crate) fn until_called(&self, count: usize) -> impl Future<Output = ()> {
+        reached(self.called.subscribe(), count)
     }
 
     /// Answers a request of whatever method.
     pub(crate) async fn serve(self, request: app::Request) -> app::Response {
+        self.called.send_modify(|it| *it += 1);
         let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
         let grpc = tonic::server::Grpc::new(Codec::default());
         let mut grpc = grpc.max_decoding_message_size(LARGEST).max_encoding_message_size(LARGEST);
@@ -106,6 +115,13 @@ impl Echo {
         *answer.metadata_mut() = MetadataMap::from_headers(own);
         answer
     }
+}
+
+#[track_caller]
+fn reached(mut counter: watch::Receiver<usize>, count: usize) -> impl Future<Output = ()> {
+    super::within(async move {
+        counter.wait_for(|it| *it >= count).await.unwrap();
+    })
 }
 
 struct One(Echo);
