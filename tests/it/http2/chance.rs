@@ -182,7 +182,7 @@ async fn write(pipe: Rc<Pipe>, (pieces, trailers): Message, fill: u8) -> Vec<u8>
         if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
             break;
         }
-        let bytes: Vec<u8> = (0..length).map(|it| (it + at) as u8 ^ fill).collect();
+        let bytes: Vec<u8> = (0..length).map(|it| (it + at).to_le_bytes()[0] ^ fill).collect();
         whole.extend_from_slice(&bytes);
         pipe.push(Bytes::from(bytes));
     }
@@ -331,8 +331,9 @@ fn a_body_taken_twice_is_the_same_body() {
         pipe.keep(1 << 20);
         let mut whole = Vec::new();
         for (at, length) in pieces.iter().enumerate() {
-            whole.extend(vec![at as u8; *length]);
-            pipe.push(Bytes::from(vec![at as u8; *length]));
+            let bytes = vec![at.to_le_bytes()[0]; *length];
+            whole.extend_from_slice(&bytes);
+            pipe.push(Bytes::from(bytes));
             if at < first {
                 drop(pipe.take(limit));
             }
