@@ -44,7 +44,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Buffers are given back after this long without a byte.
 const SHRINK_AFTER: Duration = Duration::from_secs(5);
 /// The largest frame payload we take: the protocol's smallest limit, which we leave in place.
-pub(super) const MAX_FRAME: usize = frame::DEFAULT_MAX_FRAME_SIZE as usize;
+pub(super) const MAX_FRAME: u32 = frame::DEFAULT_MAX_FRAME_SIZE;
 
 /// How an HTTP/2 connection behaves.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +75,11 @@ impl Options {
     fn tick(&self) -> Duration {
         let shortest = self.first_frame.min(self.frame).min(self.idle).min(self.stall);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+
+    /// Bytes of a stream's window that are worth a frame to give back.
+    pub(super) fn worth(&self) -> usize {
+        (self.stream_window as usize / 2).max(1)
     }
 }
 
@@ -140,6 +145,8 @@ pub(super) enum Closing {
     Flushing(Ended),
     /// The same, and what still comes is thrown away, for a bounded time.
     Lingering(Ended),
+    /// There is nothing left to do.
+    Over,
 }
 
 /// A head whose frames are not all there.
@@ -195,7 +202,6 @@ pub(super) struct Connection<S, H> {
     pub(super) closing: Closing,
     clock: Clock,
     read_closed: bool,
-    ended: bool,
 }
 
 /// What the connection's clock goes by. Nothing here is looked at but when the tick rings: what
@@ -250,7 +256,7 @@ enum Rang {
 
 impl<S, H> Drop for Connection<S, H> {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.closing != Closing::Over {
             self.abandon_streams();
         }
     }
@@ -319,7 +325,6 @@ where
             closing: Closing::No,
             clock: Clock::new(&options),
             read_closed: false,
-            ended: false,
             options,
         }
     }
@@ -327,7 +332,7 @@ where
     /// Whether the peer does not keep up: the connection's window is as good as used up, or its
     /// socket full.
     pub(super) fn is_blocked(&self) -> bool {
-        self.send_window < MAX_FRAME as i64
+        self.send_window < i64::from(MAX_FRAME)
             || !self.starved.is_empty()
             || self.output.len() - self.written >= OUTPUT_HIGH
     }
@@ -569,8 +574,9 @@ where
         this.ready.rouse();
         let ended = this.run(cx);
         this.ready.sleep(cx.waker());
-        if ended.is_ready() && !std::mem::replace(&mut this.ended, true) {
+        if ended.is_ready() {
             this.abandon_streams();
+            this.closing = Closing::Over;
         }
         ended
     }

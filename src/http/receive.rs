@@ -10,7 +10,7 @@ use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Version
 use crate::http::frame::{self, ErrorCode, FrameError, FrameHeader, Payload, Scope, write};
 use crate::http::message::{Checked, HeadError, HeadReader};
 use crate::http::pipe::Pipe;
-use crate::http::stream::{Asks, Receiving, Sending, Side, Stream};
+use crate::http::stream::{Asks, Receiving, Sending, Side, Stream, signed};
 use crate::model::ResponseHead;
 
 /// Frames in a row that move nothing before a peer is taken for hostile.
@@ -38,7 +38,7 @@ where
         }
         let Some(header) = FrameHeader::parse(&self.input) else { return Ok(false) };
         let length = header.length as usize;
-        header.check(MAX_FRAME as u32).map_err(|error| Fatal(error.code, error.what))?;
+        header.check(MAX_FRAME).map_err(|error| Fatal(error.code, error.what))?;
         if self.input.len() < frame::HEADER_BYTES + length {
             return Ok(false);
         }
@@ -153,7 +153,7 @@ where
 
     /// Counts a stream that ended before its time by the peer's doing, beside those that ended in
     /// peace; time forgives too. A peer that does little
-    /// else is not kept: rapid resets, whoever is made to send them (CVE-2023-44487, MadeYouReset).
+    /// else is not kept: rapid resets, whoever is made to send them (CVE-2023-44487, CVE-2025-8671).
     fn count_fault(&mut self) -> Result<(), Fatal> {
         if matches!(self.role, Role::Client(_)) {
             return Ok(());
@@ -168,7 +168,7 @@ where
     fn data(&mut self, id: u32, data: &[u8], whole: usize, end_stream: bool) -> Result<(), Fatal> {
         self.check_begun(id)?;
         // Padding counts (RFC 9113 section 6.9.1), and so does what comes for a stream now gone.
-        self.receive_window -= whole as i64;
+        self.receive_window -= signed(whole);
         if self.receive_window < 0 {
             return Err(Fatal(ErrorCode::FlowControlError, "more bytes than the window allowed"));
         }
@@ -177,18 +177,17 @@ where
             self.credit.add(whole);
             return self.late_data(id, data.is_empty(), end_stream);
         };
-        stream.receive_window -= whole as i64;
+        stream.receive_window -= signed(whole);
         let overdrawn = stream.receive_window < 0;
         let early = stream.receiving == Receiving::Head;
         let wrong_length =
             stream.owe_less(data.len()).is_err() || (end_stream && !stream.kept_its_length());
         if overdrawn || early || wrong_length {
             self.credit.add(whole);
-            let code = match overdrawn {
-                true => ErrorCode::FlowControlError,
-                false => ErrorCode::ProtocolError,
-            };
-            return self.reset_for_fault(id, code);
+            return self.reset_for_fault(
+                id,
+                if overdrawn { ErrorCode::FlowControlError } else { ErrorCode::ProtocolError },
+            );
         }
         stream.moved = true;
         // Padding took room in the windows, and nobody will take it from the pipe.
@@ -223,7 +222,7 @@ where
         unfinished.frames += 1;
         let size = unfinished.block.len() + more.len();
         // A compressed head can be no larger than the list it stands for, by much.
-        if size > self.options.head.list + MAX_FRAME || unfinished.frames > CONTINUATIONS {
+        if size > self.options.head.list + MAX_FRAME as usize || unfinished.frames > CONTINUATIONS {
             return Err(Fatal(ErrorCode::EnhanceYourCalm, "a head without end"));
         }
         unfinished.block.extend_from_slice(more);
@@ -337,7 +336,7 @@ where
         let ours = self.options.stream_window;
         // Until it acknowledged our settings, the peer may count on the protocol's own window.
         let granted = if self.settings_acked { ours } else { ours.max(frame::DEFAULT_WINDOW) };
-        inbound.written_by(&self.ready, id, ours as usize / 2, self.credit.clone());
+        inbound.written_by(&self.ready, id, self.options.worth(), self.credit.clone());
         let stream = Stream {
             side,
             receiving: Receiving::Head,

@@ -12,7 +12,7 @@ use crate::http::frame::{ErrorCode, write};
 use crate::http::hpack::Block;
 use crate::http::pace::Due;
 use crate::http::pipe::{End, Piece, Pipe};
-use crate::http::stream::{Asks, Receiving, Sending, Side, Stream};
+use crate::http::stream::{Asks, Receiving, Sending, Side, Stream, signed};
 use crate::model::Fields;
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
@@ -45,7 +45,7 @@ where
             self.send_resets();
         }
         if let Some(bytes) = self.credit.take() {
-            self.receive_window += bytes as i64;
+            self.receive_window += signed(bytes);
             write::window_update(&mut self.output, 0, u32::try_from(bytes).unwrap_or(0));
         }
     }
@@ -198,9 +198,9 @@ where
         if stream.receiving == Receiving::Done {
             return;
         }
-        let more = stream.inbound.take_freed(self.options.stream_window as usize / 2);
+        let more = stream.inbound.take_freed(self.options.worth());
         if more > 0 {
-            stream.receive_window += more as i64;
+            stream.receive_window += signed(more);
             write::window_update(&mut self.output, id, u32::try_from(more).unwrap_or(0));
         }
     }
@@ -211,7 +211,7 @@ where
         let Sending::Body(body) = &stream.sending else { return Pumped::Nothing };
         let body = body.clone();
         let window = stream.send_window.min(self.send_window);
-        let most = MAX_FRAME.min(self.peer.max_frame as usize);
+        let most = MAX_FRAME.min(self.peer.max_frame) as usize;
         let room = usize::try_from(window).unwrap_or(0).min(most);
         if room == 0 && body.buffered() > 0 {
             if self.send_window <= 0 && stream.send_window > 0 && !stream.starved {
@@ -224,8 +224,8 @@ where
             Piece::Wait => return Pumped::Nothing,
             Piece::Data(bytes) => {
                 stream.moved = true;
-                stream.send_window -= bytes.len() as i64;
-                self.send_window -= bytes.len() as i64;
+                stream.send_window -= signed(bytes.len());
+                self.send_window -= signed(bytes.len());
                 let last = body.is_at_end();
                 if last {
                     stream.sending = Sending::Done;

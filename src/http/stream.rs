@@ -9,6 +9,12 @@ use crate::http::frame::ErrorCode;
 use crate::http::pipe::{End, Pipe};
 use crate::model::RequestHead;
 
+/// Bytes as windows count them, which may be below nothing.
+#[inline]
+pub(super) fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// What the peer has still to send on a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Receiving {

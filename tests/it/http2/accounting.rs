@@ -83,10 +83,10 @@ async fn a_body_that_nobody_reads_gives_the_connection_its_window_back() {
                 }
                 _ => incoming.reply.reset(ErrorCode::InternalError),
             }
-            if stream % 8 != 3 {
-                serving.wire.send(&data(stream, &[7; 4096], stream % 8 == 1)).await;
-            } else {
+            if stream % 8 == 3 {
                 allowance.connection += 4096;
+            } else {
+                serving.wire.send(&data(stream, &[7; 4096], stream % 8 == 1)).await;
             }
         }
     })

@@ -35,8 +35,9 @@ enum Allowed {
 use Allowed::{Alive, Broken, Gone};
 
 /// What h2spec's own list for clients asks, and what else a server can say out of turn.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn cases() -> Vec<(&'static str, Vec<Vec<u8>>, Allowed)> {
-    let begun = |stream, end| raw(kind::HEADERS, if end { 1 } else { 0 }, stream, &block(OK));
+    let begun = |stream, end| raw(kind::HEADERS, u8::from(end), stream, &block(OK));
     let more = |stream, end| {
         let flags = if end { flag::END_HEADERS } else { 0 };
         raw(kind::CONTINUATION, flags, stream, &block(&[("x-dummy", "more")]))

@@ -1,7 +1,14 @@
 //! HTTP/2 as peers meet it, well-behaved ones and others.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a failed step is a failed test, and says which"
+)]
+
 mod accounting;
 mod calling;
+mod chance;
 mod clock;
 mod engine;
 mod hostile;

@@ -448,7 +448,7 @@ async fn an_upstream_is_asked_for_no_more_than_a_stalled_caller_may_hold() {
 async fn an_answer_cut_off_by_its_deadline_never_looks_complete() {
     let played = Played::new().await;
     let mesh = mesh(
-        "defaults.timeouts = { connect = '300ms', head = '300ms', total = '300ms' }",
+        "defaults.timeouts = { connect = '1s', head = '1s', total = '1s' }",
         played.address(),
     )
     .await;
