@@ -48,7 +48,7 @@ pub struct Status {
 /// An entry of the file that was left out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Quarantined {
-    /// The entry: `tenants.alice`.
+    /// The entry: `tenant alice`, `lane staging`.
     pub entry: String,
     /// What is wrong with it, as a report.
     pub report: String,

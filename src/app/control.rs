@@ -54,7 +54,7 @@ impl File {
 
     /// Reads the file, and returns its bytes if they differ from those last judged.
     ///
-    /// Bytes are compared, not times or inodes: right for a ConfigMap whose link is swapped, for a
+    /// Bytes are compared, not times or inodes: right for a `ConfigMap` whose link is swapped, for a
     /// file edited in place, and for file systems that tell nobody.
     fn changed(&mut self, force: bool) -> io::Result<Option<Vec<u8>>> {
         let bytes = match read(&self.path) {
@@ -144,7 +144,7 @@ impl Control {
                 () = tokio::time::sleep(poll) => {
                     let _ = self.take_up(false);
                 }
-                Some(_) = join(&mut asking) => {
+                Some(()) = join(&mut asking) => {
                     asking = None;
                     self.show(|it| it.not_ready.retain(|why| why != NO_APPLICATION));
                     tracing::info!("ready: the application answers");

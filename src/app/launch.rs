@@ -112,7 +112,7 @@ pub(super) async fn launch_parsed(
     for (number, entries) in entries.into_iter().enumerate() {
         let (shared, abort) = (shared.clone(), abort.clone());
         let run = move || {
-            if let Err(error) = proxy::run(shared, entries, abort) {
+            if let Err(error) = proxy::run(shared, entries, &abort) {
                 tracing::error!(%error, "a worker ended");
             }
         };

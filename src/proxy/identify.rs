@@ -47,7 +47,7 @@ impl Worker {
             head.fields.retain(|name, _| !name.starts_with(INTERNAL));
         }
         self.read_claim(world, head, story)?;
-        self.color(world, caller.peer.ip(), head, story);
+        Self::color(world, caller.peer.ip(), head, story);
         let Some(tenant) = story.tenant else { return Ok(Who::Nobody) };
         self.write(world, head, &tenant);
         world.correlation.remember(&head.fields, tenant, self.now());
@@ -67,7 +67,7 @@ impl Worker {
         if story.tenant.is_none() {
             self.recall(world, head, story);
         }
-        self.color(world, caller.peer.ip(), head, story);
+        Self::color(world, caller.peer.ip(), head, story);
         let mut who = story.tenant.map_or(Who::Nobody, Who::Tenant);
         let own = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
         if let (Who::Nobody, Some(lane)) = (who, own) {
@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// Gives the request the tenant that a rule says, if one does.
-    fn color(&self, world: &World, source: IpAddr, head: &mut RequestHead, story: &mut Story) {
+    fn color(world: &World, source: IpAddr, head: &mut RequestHead, story: &mut Story) {
         if world.rules.is_empty() {
             return;
         }

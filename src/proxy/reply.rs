@@ -1,5 +1,6 @@
 //! The answers we make ourselves: HTTP for HTTP callers, trailers-only for gRPC.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ fn percent_encoded(line: &str) -> String {
         if (0x20..=0x7e).contains(&byte) && byte != b'%' {
             coded.push(char::from(byte));
         } else {
-            coded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(coded, "%{byte:02X}");
         }
     }
     coded

@@ -262,7 +262,7 @@ impl Worker {
             })
             .await?
         };
-        let head = self.head_for(passage);
+        let head = Self::head_for(passage);
         let call = connection.call(head, passage.body.clone());
         let mut patience = Patience::new(passage);
         timer.set(patience.due(passage));
@@ -292,7 +292,7 @@ impl Worker {
     }
 
     /// Returns the head as it goes out: with what is left of the caller's time, if it set one.
-    fn head_for(&self, passage: &Passage<'_>) -> Rc<RequestHead> {
+    fn head_for(passage: &Passage<'_>) -> Rc<RequestHead> {
         match passage.due {
             Some(due) if passage.head.is_grpc() => {
                 let mut head = RequestHead::clone(&passage.head);

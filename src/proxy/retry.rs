@@ -1,7 +1,7 @@
 //! Whether a request is sent again.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::Method;
@@ -14,9 +14,9 @@ use crate::model::ResponseHead;
 use crate::proxy::error::ProxyError;
 
 /// What one retry costs; a request pays in its share of it.
-const RETRY: i64 = 1_000;
+const RETRY: i32 = 1_000;
 /// Retries a service may save up: enough for a burst, and for services that are seldom called.
-const SAVED: i64 = 10 * RETRY;
+const SAVED: i32 = 10 * RETRY;
 
 /// How many retries a service may still cause.
 ///
@@ -25,15 +25,15 @@ const SAVED: i64 = 10 * RETRY;
 /// multiple (the token bucket of gRPC's retry throttling, gRFC A6, fed by requests).
 #[derive(Debug)]
 pub(super) struct Budget {
-    saved: AtomicI64,
-    share: i64,
+    saved: AtomicI32,
+    share: i32,
 }
 
 impl Budget {
     /// A budget of `share` retries for each request; what `before` saved is kept.
     pub(super) fn succeed(before: Option<&Arc<Self>>, share: f64) -> Arc<Self> {
         #[expect(clippy::cast_possible_truncation, reason = "0 to 1000 by the config's bounds")]
-        let share = (share * RETRY as f64) as i64;
+        let share = (share * f64::from(RETRY)) as i32;
         match before {
             Some(before) if before.share == share => before.clone(),
             _ => {

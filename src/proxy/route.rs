@@ -115,7 +115,7 @@ impl Worker {
             Direction::Inbound => {
                 if !rerouted && let Some(target) = self.reroute(world, who, story) {
                     head.fields.set(REROUTED, b"1");
-                    let settings = self.settings(world, &target);
+                    let settings = Self::settings(world, &target);
                     return Ok(Route { target, settings, echo });
                 }
                 let address = local(world, caller).ok_or(ProxyError::Unroutable)?;
@@ -124,7 +124,7 @@ impl Worker {
             }
             Direction::Outbound => {
                 let target = outward(world, caller, head, who)?;
-                let settings = self.settings(world, &target);
+                let settings = Self::settings(world, &target);
                 Ok(Route { target, settings, echo })
             }
         }
@@ -144,7 +144,7 @@ impl Worker {
         Some(Target::Service(service, who))
     }
 
-    fn settings(&self, world: &World, target: &Target) -> Arc<Service> {
+    fn settings(world: &World, target: &Target) -> Arc<Service> {
         match target {
             Target::Service(id, _) => world.routes.service(*id).map(|it| it.settings.clone()),
             Target::Address(_) => None,

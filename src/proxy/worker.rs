@@ -165,7 +165,7 @@ pub(super) fn options(world: &World) -> Options {
 ///
 /// # Errors
 /// The runtime cannot be built, or a socket is of no use.
-pub fn run(shared: Arc<Shared>, entries: Vec<Entry>, abort: CancellationToken) -> io::Result<()> {
+pub fn run(shared: Arc<Shared>, entries: Vec<Entry>, abort: &CancellationToken) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let work = local.run_until(work(shared, entries));
