@@ -270,6 +270,16 @@ impl HeadReader {
         Ok(Checked { head, content_length: self.content_length })
     }
 
+    /// Returns what was read of a request's head, if that is beyond the limits: its method, and the
+    /// fields before it was.
+    pub(super) fn too_large(&self) -> Option<RequestHead> {
+        (self.fault == Some(HeadError::TooLarge)).then(|| RequestHead {
+            method: self.method.clone().unwrap_or_default(),
+            fields: self.fields.clone(),
+            ..RequestHead::default()
+        })
+    }
+
     /// Judges what was read as the head of an answer.
     pub(super) fn response(mut self) -> Result<Checked<ResponseHead>, HeadError> {
         if let Some(fault) = self.fault.take() {

@@ -6,11 +6,12 @@ use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::connection::{Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
-use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Version};
+use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::{self, ErrorCode, FrameError, FrameHeader, Payload, Scope, write};
 use crate::http::message::{Checked, HeadError, HeadReader};
 use crate::http::pipe::Pipe;
 use crate::http::stream::{Asks, Receiving, Sending, Side, Stream, signed};
+use crate::model::RequestHead;
 use crate::model::ResponseHead;
 
 /// Frames in a row that move nothing before a peer is taken for hostile.
@@ -276,12 +277,11 @@ where
             return if knew { self.count_fault() } else { self.idle_talk() };
         }
         self.last_taken = id;
-        let request = match reader.request() {
-            Ok(request) => request,
-            Err(HeadError::Malformed(_)) => {
-                return self.reset_for_fault(id, ErrorCode::ProtocolError);
-            }
-            Err(HeadError::TooLarge) => return self.refuse_large(id, end_stream),
+        if let Some(start) = reader.too_large() {
+            return self.refuse_large(id, &start, end_stream);
+        }
+        let Ok(request) = reader.request() else {
+            return self.reset_for_fault(id, ErrorCode::ProtocolError);
         };
         let asks = Asks::of(&request.head);
         let owed = request.content_length.filter(|_| asks != Asks::Tunnel);
@@ -312,15 +312,43 @@ where
         Ok(())
     }
 
-    /// Answers a head beyond the limits: 431 (RFC 6585 section 5), and the stream is over.
-    fn refuse_large(&mut self, id: u32, end_stream: bool) -> Result<(), Fatal> {
-        let mut head = ResponseHead::new(431);
+    /// Answers a head beyond the limits, and the stream is over: 431 (RFC 6585 section 5), or for gRPC
+    /// RESOURCE_EXHAUSTED.
+    ///
+    /// `start` is what was read of the head.
+    fn refuse_large(
+        &mut self,
+        id: u32,
+        start: &RequestHead,
+        end_stream: bool,
+    ) -> Result<(), Fatal> {
+        let is_grpc = start.is_grpc();
+        let line = "header list too large";
+        let mut head = ResponseHead::new(if is_grpc { 200 } else { 431 });
         head.fields.push(b"x-dyelane-reason", b"malformed");
-        self.write_response(id, &head, true);
-        self.abandoned.push(id);
-        if !end_stream {
-            write::reset_stream(&mut self.output, id, ErrorCode::NoError);
+        let answer = if is_grpc {
+            head.fields.push(b"content-type", b"application/grpc");
+            head.fields.push(b"grpc-status", b"8");
+            head.fields.push(b"grpc-message", line.as_bytes());
+            Pipe::empty()
+        } else {
+            head.fields.push(b"content-type", b"text/plain; charset=utf-8");
+            Pipe::full(format!("{line}\n").into(), None)
+        };
+        let inbound = Pipe::new();
+        let side = Side::Server { reply: Reply::new(), asks: Asks::of(start) };
+        self.begin(id, side, Sending::Head, inbound.clone(), None);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.receiving = Receiving::Body;
+            if end_stream {
+                stream.received_all(None);
+            }
         }
+        inbound.close();
+        self.step(id, Step::Answer(head, answer));
+        self.ready.push(id);
+        // The stream now ends in peace, which makes up for one fault: this one counts all the same.
+        self.count_fault()?;
         self.count_fault()
     }
 

@@ -147,7 +147,7 @@ where
         }
     }
 
-    fn step(&mut self, id: u32, step: Step) {
+    pub(super) fn step(&mut self, id: u32, step: Step) {
         let Some(stream) = self.streams.get(&id) else { return };
         match step {
             Step::Reset(code) => self.reset_stream(id, code, CallError::Reset(code)),

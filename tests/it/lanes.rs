@@ -188,6 +188,23 @@ async fn a_host_no_service_has_is_unroutable() {
 }
 
 #[tokio::test]
+async fn a_head_beyond_the_limits_is_refused() {
+    let mesh = user("limits.header_list = '4KiB'", &[BASELINE]).start().await;
+    let large = "v".repeat(5000);
+
+    let http = mesh.ask(USER).header("x-large", &large).await;
+    let http1 = mesh.ask_http1(USER).header("x-large", &large).await;
+    let grpc = mesh.ask(USER).grpc().header("x-large", &large).await;
+
+    for answer in [http, http1] {
+        assert_eq!((answer.status, &*answer.reason()), (431, "malformed"));
+        assert_eq!(answer.text(), "header list too large\n");
+    }
+    assert_eq!(grpc.grpc(), (200, "8".to_owned(), "malformed".to_owned()));
+    assert!(mesh.app(USER, BASELINE).seen().is_empty());
+}
+
+#[tokio::test]
 async fn a_service_is_found_by_its_hosts_and_by_a_listener_of_its_own() {
     let snippet = "[services.'user.shop']
         hosts = ['users:9000']
