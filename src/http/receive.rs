@@ -313,7 +313,7 @@ where
     }
 
     /// Answers a head beyond the limits, and the stream is over: 431 (RFC 6585 section 5), or for gRPC
-    /// RESOURCE_EXHAUSTED.
+    /// `RESOURCE_EXHAUSTED`.
     ///
     /// `start` is what was read of the head.
     fn refuse_large(
