@@ -224,6 +224,11 @@ impl HeadReader {
         }
     }
 
+    /// Returns whether what was read so far is of a gRPC call.
+    pub(super) fn is_grpc(&self) -> bool {
+        crate::model::is_grpc(&self.fields)
+    }
+
     /// Judges what was read as the head of a request.
     pub(super) fn request(mut self) -> Result<Checked<RequestHead>, HeadError> {
         if let Some(fault) = self.fault.take() {

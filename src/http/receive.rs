@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::http::connection::{Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
+use crate::http::connection::{CHATTER, Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
 use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Version};
 use crate::http::frame::{self, ErrorCode, FrameError, FrameHeader, Payload, Scope, write};
 use crate::http::message::{Checked, HeadError, HeadReader};
@@ -13,8 +13,6 @@ use crate::http::pipe::Pipe;
 use crate::http::stream::{Asks, Receiving, Sending, Side, Stream, signed};
 use crate::model::ResponseHead;
 
-/// Frames in a row that move nothing before a peer is taken for hostile.
-const CHATTER: u32 = 10_000;
 /// CONTINUATION frames of one head.
 const CONTINUATIONS: u32 = 32;
 
@@ -276,12 +274,13 @@ where
             return if knew { self.count_fault() } else { self.idle_talk() };
         }
         self.last_taken = id;
+        let is_grpc = reader.is_grpc();
         let request = match reader.request() {
             Ok(request) => request,
             Err(HeadError::Malformed(_)) => {
                 return self.reset_for_fault(id, ErrorCode::ProtocolError);
             }
-            Err(HeadError::TooLarge) => return self.refuse_large(id, end_stream),
+            Err(HeadError::TooLarge) => return self.refuse_large(id, end_stream, is_grpc),
         };
         let asks = Asks::of(&request.head);
         let owed = request.content_length.filter(|_| asks != Asks::Tunnel);
@@ -312,10 +311,16 @@ where
         Ok(())
     }
 
-    /// Answers a head beyond the limits: 431 (RFC 6585 section 5), and the stream is over.
-    fn refuse_large(&mut self, id: u32, end_stream: bool) -> Result<(), Fatal> {
-        let mut head = ResponseHead::new(431);
+    /// Answers a head beyond the limits: 431 (RFC 6585 section 5), or `RESOURCE_EXHAUSTED` if it
+    /// was seen to be gRPC's. The stream is over.
+    fn refuse_large(&mut self, id: u32, end_stream: bool, grpc: bool) -> Result<(), Fatal> {
+        let mut head = ResponseHead::new(if grpc { 200 } else { 431 });
         head.fields.push(b"x-dyelane-reason", b"malformed");
+        if grpc {
+            head.fields.push(b"content-type", b"application/grpc");
+            head.fields.push(b"grpc-status", b"8");
+            head.fields.push(b"grpc-message", b"header list too large");
+        }
         self.write_response(id, &head, true);
         self.abandoned.push(id);
         if !end_stream {
@@ -412,7 +417,7 @@ where
             (Asks::HeadOnly, _) | (_, 204 | 304) => Some(0),
             _ => content_length,
         };
-        if end_stream && !stream.kept_its_length() && asks != Asks::HeadOnly {
+        if end_stream && !stream.kept_its_length() {
             return self.reset_for_fault(id, ErrorCode::ProtocolError);
         }
         stream.receiving = Receiving::Body;

@@ -176,11 +176,14 @@ where
                 let code = ErrorCode::InternalError;
                 return self.reset_stream(id, code, CallError::Reset(code));
             }
-            // What an answer of our own has to say does not go out with these.
-            (Asks::HeadOnly, _) | (_, 204 | 304) if body.buffered() > 0 => body.close(),
             _ => {}
         }
-        let bodiless = body.is_closed() || body.is_at_end();
+        // What an answer of our own has to say does not go out with these.
+        let unwanted = *asks == Asks::HeadOnly || matches!(head.status, 204 | 304);
+        let bodiless = body.is_at_end() || (unwanted && body.buffered() > 0);
+        if bodiless {
+            body.close();
+        }
         self.write_response(id, &head, bodiless);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.moved = true;

@@ -268,6 +268,22 @@ async fn a_head_beyond_the_limits_is_answered_431_and_hurts_no_other_stream() {
 }
 
 #[tokio::test]
+async fn a_grpc_call_beyond_the_limits_is_told_so_in_its_own_words() {
+    local(async {
+        let (mut wire, ..) = Serving::begun(OPTIONS).await.echo();
+        let many = [("x", "y"); 200];
+
+        let grpc = [POST, &[("content-type", "application/grpc")], &many].concat();
+        wire.send(&head(1, &grpc, true)).await;
+        let heard = wire.rest_of(1).await;
+
+        assert_eq!((heard[0].status(), heard[0].field("grpc-status")), (Some("200"), Some("8")));
+        assert!(heard[0].ends());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
     local(async {
         let mut serving = Serving::begun(Options { streams: 3, ..OPTIONS }).await;

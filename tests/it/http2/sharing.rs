@@ -447,11 +447,9 @@ async fn an_upstream_is_asked_for_no_more_than_a_stalled_caller_may_hold() {
 #[tokio::test]
 async fn an_answer_cut_off_by_its_deadline_never_looks_complete() {
     let played = Played::new().await;
-    let mesh = mesh(
-        "defaults.timeouts = { connect = '1s', head = '1s', total = '1s' }",
-        played.address(),
-    )
-    .await;
+    let mesh =
+        mesh("defaults.timeouts = { connect = '1s', head = '1s', total = '1s' }", played.address())
+            .await;
     let mut wire = caller(&mesh).await;
     wire.send(&settings(&[(4, 0)])).await;
     wire.send(&head(1, GET, true)).await;
