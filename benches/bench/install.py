@@ -35,7 +35,8 @@ def tool(name: str) -> Path:
         package = PACKAGES[name]
         sudo = [] if os.geteuid() == 0 else ["sudo"]
         print(f"installing {package}", file=sys.stderr)
-        subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", package], check=True, stdout=sys.stderr)
+        command = [*sudo, "apt-get", "install", "-y", "-qq", package]
+        subprocess.run(command, check=True, stdout=sys.stderr)
         found = shutil.which(name, path=path)
     if not found:
         raise SystemExit(f"compare: {name} is missing")
@@ -68,8 +69,8 @@ def dyelane(path: str | None) -> Path:
     if path:
         return Path(path).resolve()
     subprocess.run(["cargo", "build", "--release", "--bin", "dyelane"], cwd=ROOT, check=True)
-    metadata = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    return Path(metadata) / "release" / "dyelane"
+    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+    return Path(target) / "release" / "dyelane"
 
 
 def binary(name: str, own: str | None) -> Path:

@@ -80,14 +80,15 @@ def busy_seconds(cores: set) -> float:
     return total * TICK
 
 
-def await_quiet(cores: set, share: float, patience: float) -> None:
-    """Waits until these cores are idle but for `share` of one, at most `patience` seconds."""
+def await_quiet(cores: Cores, share: float, patience: float) -> None:
+    """Waits until the cores are idle but for `share` of one, at most `patience` seconds."""
+    watched = {cores.proxy, cores.load}
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        before, begun = busy_seconds(cores), time.monotonic()
+        before, begun = busy_seconds(watched), time.monotonic()
         time.sleep(0.3)
         # The counters are as coarse as a tick, so a share below one of them is none.
-        if busy_seconds(cores) - before <= share * (time.monotonic() - begun) + TICK:
+        if busy_seconds(watched) - before <= share * (time.monotonic() - begun) + TICK:
             return
 
 

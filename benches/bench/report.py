@@ -40,7 +40,8 @@ def table(found: dict, peers: list) -> None:
     titles = [column.title for column in shown]
     if found["memory"]:
         titles += ["idle, MiB", "used connection, KiB", "10,000 endpoints, MiB"]
-    print(f"{found['date']}; {found['machine']}; {found['discarded']} noisy runs thrown away")
+    discarded = sum(len(runs) for each in found["noisy"].values() for runs in each.values())
+    print(f"{found['date']}; {found['machine']}; {discarded} noisy runs thrown away")
     print("Processor time of the proxy in microseconds a request, medians; then resident memory.")
     print("A ~ marks a median of runs in which others used the cores too.\n")
     print("| proxy | " + " | ".join(titles) + " |")
@@ -63,8 +64,9 @@ def shares(found: dict, shown: list, titles: list) -> None:
             continue
         cells = []
         for column in shown:
-            (ours, mark), (theirs, more) = (time_of(found, each, column.name) for each in ("dyelane", rival))
-            cells.append(f"{(mark or more)}{ours / theirs:.2f}")
+            ours, mark = time_of(found, "dyelane", column.name)
+            theirs, more = time_of(found, rival, column.name)
+            cells.append(f"{mark or more}{ours / theirs:.2f}")
         for name in ("idle", "connection", "endpoints")[: len(titles) - len(shown)]:
             ours, theirs = (found["memory"][each][name] for each in ("dyelane", rival))
             cells.append(f"{ours / theirs:.2f}")

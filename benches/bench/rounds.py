@@ -46,7 +46,8 @@ def await_port(port: int, process: subprocess.Popen, log: Path) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise SystemExit(f"compare: nothing listens on {port}\n{log.read_text(errors='replace')[-2000:]}")
+    said = log.read_text(errors="replace")[-2000:]
+    raise SystemExit(f"compare: nothing listens on {port}\n{said}")
 
 
 @contextmanager
@@ -119,19 +120,19 @@ def once(running: Running, column: Column, served: list, cores: Cores, seconds: 
     proxy_before = machine.process_seconds(pid)
     started = time.monotonic()
     outcome = load.run(column, port, core, requests=requests)
+    if outcome.failed:
+        raise load.Failed(f"{running.peer.name}, {column.name}: {outcome.failed} requests failed")
     wall = time.monotonic() - started
     used = machine.process_seconds(pid) - proxy_before
     ours = sum(map(machine.process_seconds, others)) - ours_before + outcome.cpu
     strangers = (machine.busy_seconds(watched) - busy_before - ours) / wall
     for pid in placed:
         pin(pid, cores.load)
-    return sample(column, running, outcome, used, strangers)
+    return sample(outcome, used, strangers)
 
 
-def sample(column: Column, running: Running, outcome: Outcome, used: float, strangers: float) -> Sample:
-    """The numbers of one run; a run with a failed request is none."""
-    if outcome.failed:
-        raise load.Failed(f"{running.peer.name}, {column.name}: {outcome.failed} requests failed")
+def sample(outcome: Outcome, used: float, strangers: float) -> Sample:
+    """The numbers of one run."""
     return Sample(
         microseconds=used / outcome.done * 1e6,
         rps=outcome.rps,

@@ -100,7 +100,7 @@ def await_flip(running: Running, enabled: bool, watch: Watch) -> None:
 
 
 def summary(output: Path) -> int:
-    """Prints what one tenant's traffic came to; gives its failed requests."""
+    """Prints one tenant's traffic; gives its failed requests."""
     outcome = load.parse(output.read_text(errors="replace"))
     tenant = output.name.removeprefix("soak-")
     print(f"{tenant:8}{outcome.done:9} requests {outcome.failed:6} failed {outcome.rps:9.0f} rps")
@@ -110,10 +110,12 @@ def summary(output: Path) -> int:
 def verdict(watch: Watch, failed: int) -> int:
     """Prints the end of it."""
     used = [each for _, each in watch.memory]
-    settled = used[min(len(used) - 1, len(used) // 10)]
+    # Buffers and tables fill at first: what counts is what is added after the first fifth.
+    settled = max(used[: max(4, len(used) // 5)])
     print(f"memory   start {used[0] / MIB:.2f}, settled {settled / MIB:.2f}, ", end="")
     print(f"highest {max(used) / MIB:.2f}, end {used[-1] / MIB:.2f} MiB")
-    print(f"flips    {watch.flips}, {watch.missed} missed, slowest seen after {watch.slowest:.3f} s")
+    print(f"flips    {watch.flips}, {watch.missed} missed, ", end="")
+    print(f"slowest seen after {watch.slowest:.3f} s")
     flat = used[-1] <= settled * GROWTH + MIB
     good = flat and not failed and not watch.missed
     print("good" if good else "not good")

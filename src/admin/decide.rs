@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::catalog::{InstanceView, instances};
 use crate::model::{InvalidName, LaneName, RequestHead, ServiceName, TenantId};
-use crate::proxy::World;
+use crate::proxy::{Whose, World};
 use crate::routing::{ServiceRoute, Step, Who};
-use crate::tenant::{ClaimError, Recall};
+use crate::telemetry::Direction;
+use crate::tenant::ClaimError;
 
 /// A request, described.
 #[derive(Debug, Clone)]
@@ -181,7 +182,7 @@ pub fn explain(world: &World, question: &Question, now: Duration) -> Result<Expl
     Ok(Explanation {
         service: name,
         tenant: whose.tenant(),
-        known_by: whose.known_by,
+        known_by: known_by(&whose),
         generation: Some(world.generation),
         trail: trail.collect(),
         found: decision.rung.is_some(),
@@ -204,44 +205,27 @@ fn find<'a>(world: &'a World, name: &str) -> Result<&'a ServiceRoute, Refusal> {
     })
 }
 
-/// Whose request it is, and how that is known.
-struct Whose {
-    who: Who,
-    known_by: String,
-}
-
-impl Whose {
-    fn tenant(&self) -> Option<TenantId> {
-        match self.who {
-            Who::Nobody => None,
-            Who::Tenant(tenant) => Some(tenant),
-            Who::Lane(lane) => Some(lane.into()),
-        }
-    }
-}
-
-/// Works out whose request it is, as the outbound side does: by its carriers, else by what came in
-/// with its trace, then by the rules, else as the sandbox's own. The error is what is wrong with
-/// its claim.
+/// Works out whose request it is: as the question says, else as the outbound side does. The error is
+/// what is wrong with its claim.
 fn identify(world: &World, question: &Question, now: Duration) -> Result<Whose, ClaimError> {
-    let fields = &question.head.fields;
-    let known = if let Some(tenant) = question.tenant {
-        Some((tenant, "asked".to_owned()))
-    } else if let Some(claim) = world.carriers.read(fields)?.claim {
-        Some((claim.tenant, claim.carrier.to_owned()))
-    } else if let Recall::Tenant(tenant) = world.correlation.recall(fields, now) {
-        Some((tenant, "correlation".to_owned()))
-    } else {
-        None
+    let Question { head, source, .. } = question;
+    let Some(tenant) = question.tenant else {
+        return world.whose(Direction::Outbound, head, *source, now);
     };
-    let colored = world.rules.color(&question.head, question.source, known.is_some());
-    let colored = colored.map(|it| (it.tenant, format!("rule {:?}", it.rule)));
-    let own_lane = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
-    Ok(match (colored.or(known), own_lane) {
-        (Some((tenant, known_by)), _) => Whose { who: Who::Tenant(tenant), known_by },
-        (None, Some(lane)) => Whose { who: Who::Lane(lane), known_by: "own_lane".to_owned() },
-        (None, None) => Whose { who: Who::Nobody, known_by: "none".to_owned() },
-    })
+    let (rule, recall, trouble) = (None, None, None);
+    let mut whose = Whose { who: Who::Tenant(tenant), known_by: "asked", rule, recall, trouble };
+    world.color(head, *source, &mut whose);
+    Ok(whose)
+}
+
+/// Says how it is known whose request it is.
+fn known_by(whose: &Whose) -> String {
+    match (&whose.rule, &whose.trouble) {
+        (Some(rule), _) => format!("rule {rule:?}"),
+        (None, Some(trouble)) if whose.known_by.is_empty() => format!("none: {trouble}"),
+        (None, _) if whose.known_by.is_empty() => "none".to_owned(),
+        (None, _) => whose.known_by.to_owned(),
+    }
 }
 
 /// The explanation of a request that is refused for its claim.

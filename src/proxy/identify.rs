@@ -1,12 +1,11 @@
-//! Whose request it is: from its carriers, or by what it is joined to.
-
-use std::net::IpAddr;
+//! Whose request it is, made to count: written into its head, remembered, counted.
 
 use crate::config::Claims;
 use crate::model::RequestHead;
 use crate::model::TenantId;
 use crate::proxy::caller::{Caller, Story};
 use crate::proxy::error::ProxyError;
+use crate::proxy::whose::Whose;
 use crate::proxy::worker::Worker;
 use crate::proxy::world::World;
 use crate::routing::Who;
@@ -19,7 +18,10 @@ use crate::tenant::Written;
 pub(super) const INTERNAL: &[u8] = b"x-dyelane-";
 
 impl Worker {
-    /// Finds out whose request it is, and has it say so.
+    /// Finds out whose request it is, and has it say so to the next hop.
+    ///
+    /// What comes to our application is remembered by its identifiers, so that what the application
+    /// sends on its behalf can be joined to it.
     pub(super) fn identify(
         &self,
         world: &World,
@@ -27,114 +29,45 @@ impl Worker {
         head: &mut RequestHead,
         story: &mut Story,
     ) -> Result<Who, ProxyError> {
-        match caller.direction {
-            Direction::Inbound => self.identify_inbound(world, caller, head, story),
-            Direction::Outbound => self.identify_outbound(world, caller, head, story),
-        }
-    }
-
-    /// Finds out whose request came to our application, and remembers it by the request's
-    /// identifiers, so that what the application sends on its behalf can be joined to it.
-    fn identify_inbound(
-        &self,
-        world: &World,
-        caller: &Caller,
-        head: &mut RequestHead,
-        story: &mut Story,
-    ) -> Result<Who, ProxyError> {
-        if world.config.inbound.claims == Claims::Strip {
+        let inbound = caller.direction == Direction::Inbound;
+        if inbound && world.config.inbound.claims == Claims::Strip {
             world.carriers.strip(&mut head.fields);
             head.fields.retain(|name, _| !name.starts_with(INTERNAL));
         }
-        self.read_claim(world, head, story)?;
-        Self::color(world, caller.peer.ip(), head, story);
-        let Some(tenant) = story.tenant else { return Ok(Who::Nobody) };
-        self.write(world, head, &tenant);
-        world.correlation.remember(&head.fields, tenant, self.now());
-        Ok(Who::Tenant(tenant))
-    }
-
-    /// Finds out on whose behalf our application sends a request: by its own carriers, else by the
-    /// inbound request it is joined to, else by the rules, else by whose sandbox it is.
-    fn identify_outbound(
-        &self,
-        world: &World,
-        caller: &Caller,
-        head: &mut RequestHead,
-        story: &mut Story,
-    ) -> Result<Who, ProxyError> {
-        self.read_claim(world, head, story)?;
-        if story.tenant.is_none() {
-            self.recall(world, head, story);
-        }
-        Self::color(world, caller.peer.ip(), head, story);
-        let mut who = story.tenant.map_or(Who::Nobody, Who::Tenant);
-        let own = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
-        if let (Who::Nobody, Some(lane)) = (who, own) {
-            story.tenant = Some(TenantId::from(lane));
-            story.carrier = "own_lane";
-            who = Who::Lane(lane);
-        }
-        if let Some(tenant) = story.tenant {
-            self.write(world, head, &tenant);
-        }
-        Ok(who)
-    }
-
-    fn read_claim(
-        &self,
-        world: &World,
-        head: &mut RequestHead,
-        story: &mut Story,
-    ) -> Result<(), ProxyError> {
-        let read = world.carriers.read(&head.fields);
-        let refused = match &read {
-            Ok(read) => read.trouble,
-            Err(error) => Some(*error),
-        };
-        if let Some(error) = refused {
-            self.metrics().claim_rejected(error.cause());
-        }
-        let read = read?;
-        if read.trouble.is_some() {
-            // Applications send on some carriers and drop others: what is left of two that disagree
-            // would look like one clean claim to a later hop.
+        let now = self.now();
+        let whose = world.whose(caller.direction, head, caller.peer.ip(), now);
+        self.count(&whose);
+        let whose = whose?;
+        if whose.trouble.is_some() || whose.rule.is_some() {
+            // Applications send on some carriers and drop others: what is left of two that disagree,
+            // or of one that was overruled, would look like one clean claim to a later hop.
             world.carriers.strip(&mut head.fields);
         }
-        if let Some(claim) = read.claim {
-            story.tenant = Some(claim.tenant);
-            story.carrier = claim.carrier;
+        story.tenant = whose.tenant();
+        story.carrier = whose.known_by;
+        story.propagation_missing = matches!(whose.recall, Some(Recall::Tenant(_)));
+        if let Some(tenant) = story.tenant {
+            self.write(world, head, &tenant);
+            if inbound {
+                world.correlation.remember(&head.fields, tenant, now);
+            }
         }
-        Ok(())
+        Ok(whose.who)
     }
 
-    fn recall(&self, world: &World, head: &RequestHead, story: &mut Story) {
-        let outcome = match world.correlation.recall(&head.fields, self.now()) {
-            Recall::Tenant(tenant) => {
-                story.tenant = Some(tenant);
-                story.carrier = "correlation";
-                story.propagation_missing = true;
-                Correlated::Tenant
-            }
-            Recall::Unknown => Correlated::Unknown,
-            Recall::NoId => Correlated::NoId,
-            Recall::Poisoned => Correlated::Poisoned,
-        };
-        self.metrics().correlated(outcome);
-    }
-
-    /// Gives the request the tenant that a rule says, if one does.
-    fn color(world: &World, source: IpAddr, head: &mut RequestHead, story: &mut Story) {
-        if world.rules.is_empty() {
-            return;
+    fn count(&self, whose: &Result<Whose, crate::tenant::ClaimError>) {
+        let trouble = whose.as_ref().map_or_else(|error| Some(*error), |whose| whose.trouble);
+        if let Some(error) = trouble {
+            self.metrics().claim_rejected(error.cause());
         }
-        let has_tenant = story.tenant.is_some();
-        if let Some(coloring) = world.rules.color(head, source, has_tenant) {
-            if has_tenant {
-                world.carriers.strip(&mut head.fields);
-            }
-            story.tenant = Some(coloring.tenant);
-            story.carrier = "rule";
+        let recall = whose.as_ref().ok().and_then(|whose| whose.recall);
+        if let Some(recall) = recall {
+            self.metrics().correlated(match recall {
+                Recall::Tenant(_) => Correlated::Tenant,
+                Recall::Unknown => Correlated::Unknown,
+                Recall::NoId => Correlated::NoId,
+                Recall::Poisoned => Correlated::Poisoned,
+            });
         }
     }
 

@@ -5,8 +5,8 @@
 //!                └─────► anything else ─────► bytes, to where they go   (tcp.rs)
 //!
 //!  a request's task                                                     (request.rs)
-//!    identify   whose request is it? carriers, correlation, rules,      (identify.rs)
-//!               own lane; written back for the next hop
+//!    identify   whose request is it? carriers, correlation, rules,      (whose.rs)
+//!               own lane; written back for the next hop                 (identify.rs)
 //!    route      for whom is it? our application, a service, or where    (route.rs)
 //!               it was going anyway
 //!    attempt ◄┐ decide the rung, pick an endpoint,                      (world.rs)
@@ -34,8 +34,10 @@ mod retry;
 mod route;
 mod server;
 mod tcp;
+mod whose;
 mod worker;
 mod world;
 
+pub use whose::Whose;
 pub use worker::{Entry, Shared, run};
 pub use world::World;

@@ -296,6 +296,14 @@ impl Pool {
                 self.metrics.upstream_connect_failed(&service, error.label());
                 peer.failed = Some((Instant::now(), error));
                 peer.wake_all();
+                if !peer.connections.is_empty() {
+                    // Whoever then waits for those connections looks again when it may be asked.
+                    let pool = self.clone();
+                    tokio::task::spawn_local(async move {
+                        tokio::time::sleep(RECONNECT_AFTER).await;
+                        pool.peers.borrow().get(&place).inspect(|peer| peer.wake_first());
+                    });
+                }
             }
         }
         if peer.is_idle() {

@@ -20,8 +20,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::identify::INTERNAL;
 use crate::proxy::worker::Worker;
 use crate::proxy::world::World;
-use crate::routing::ServiceId;
 use crate::routing::Who;
+use crate::routing::{Outcome, ServiceId, Step};
 use crate::telemetry::Direction;
 
 /// Asks each hop to add itself to [`PATH`].
@@ -113,7 +113,7 @@ impl Worker {
         head.fields.retain(|name, _| !name.starts_with(INTERNAL) || (allowed && name == ECHO));
         match caller.direction {
             Direction::Inbound => {
-                if !rerouted && let Some(target) = self.reroute(world, who, story) {
+                if !rerouted && let Some(target) = self.reroute(world, who, story)? {
                     head.fields.set(REROUTED, b"1");
                     let settings = Self::settings(world, &target);
                     return Ok(Route { target, settings, echo });
@@ -131,17 +131,35 @@ impl Worker {
     }
 
     /// Finds the lane's own instance for a request that reached the baseline's because its caller
-    /// has no sidecar.
-    fn reroute(&self, world: &World, who: Who, story: &mut Story) -> Option<Target> {
+    /// has no sidecar; or says what that sidecar would have said, if the baseline is not for it.
+    fn reroute(
+        &self,
+        world: &World,
+        who: Who,
+        story: &mut Story,
+    ) -> Result<Option<Target>, ProxyError> {
         let config = &world.config;
-        if !config.inbound.reroute || config.workload.lane.is_some() {
-            return None;
+        let service = &config.workload.service;
+        let id = world.routes.by_name(service.as_str());
+        let wanted = config.inbound.reroute && config.workload.lane.is_none();
+        let Some(id) = id.filter(|_| wanted) else { return Ok(None) };
+        let decision = world.decide(id, &who, self.now(), &mut ());
+        if decision.lane.is_some() {
+            story.decided(id, &decision);
+            return Ok(Some(Target::Service(id, who)));
         }
-        let service = world.routes.by_name(config.workload.service.as_str())?;
-        let decision = world.decide(service, &who, self.now(), &mut ());
-        decision.lane.is_some().then_some(())?;
-        story.decided(service, &decision);
-        Some(Target::Service(service, who))
+        // We are the baseline, be it that the catalog does not name us: only a word against the
+        // baseline keeps a request from it.
+        let mut trail = Vec::new();
+        if decision.rung.is_none() {
+            world.decide(id, &who, self.now(), &mut trail);
+        }
+        let forbidden = |it: &Step| matches!(it.outcome, Outcome::Strict | Outcome::Failed);
+        if trail.iter().any(forbidden) {
+            story.decided(id, &decision);
+            return Err(ProxyError::NoInstance { service: service.clone() });
+        }
+        Ok(None)
     }
 
     fn settings(world: &World, target: &Target) -> Arc<Service> {

@@ -1,11 +1,13 @@
 //! A connection that came in: what it speaks, and who serves it.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::Ended;
 use crate::http::Incoming;
@@ -20,6 +22,16 @@ use crate::proxy::world::World;
 use crate::telemetry::Direction;
 use crate::telemetry::Protocol;
 
+/// How long a connection that said nothing yet may take to its first bytes once the sidecar drains.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// A listener's way in, and what its connections are for.
+#[derive(Clone)]
+struct Gate {
+    direction: Direction,
+    service: Option<ServiceName>,
+}
+
 impl Worker {
     /// Takes connections until the sidecar drains; no more at a time than the limits allow.
     pub(super) async fn accept(
@@ -28,6 +40,7 @@ impl Worker {
         direction: Direction,
         service: Option<ServiceName>,
     ) {
+        let gate = Gate { direction, service };
         let most = self.world().config.limits.connections as usize;
         let room = Arc::new(Semaphore::new(most));
         loop {
@@ -38,20 +51,44 @@ impl Worker {
             };
             let accepted = tokio::select! {
                 accepted = accepting => accepted,
-                () = self.drain().cancelled() => return,
+                () = self.drain().cancelled() => return self.take_the_rest(listener, &gate),
             };
             let Some((place, stream, peer)) = accepted else {
                 tracing::error!(?direction, "a listener failed; no more connections come in there");
                 return;
             };
-            let original = net::original_destination(&stream);
-            let caller = Caller { direction, peer, original, service: service.clone() };
-            let worker = self.clone();
-            self.tasks.spawn_local(async move {
-                worker.connection(Rc::new(caller), stream).await;
-                drop(place);
-            });
+            self.begin(&gate, stream, peer, Some(place));
         }
+    }
+
+    /// Takes the connections that the kernel took in our name until now, whatever the limits: those
+    /// who made them have sent their requests, for all we know.
+    fn take_the_rest(self: &Rc<Self>, listener: TcpListener, gate: &Gate) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            let Ok(stream) = stream else { continue };
+            let _ = stream.set_nodelay(true);
+            self.begin(gate, stream, peer, None);
+        }
+    }
+
+    /// Serves a connection in a task of its own.
+    fn begin(
+        self: &Rc<Self>,
+        gate: &Gate,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        let Gate { direction, service } = gate.clone();
+        let original = net::original_destination(&stream);
+        let caller = Caller { direction, peer, original, service };
+        let worker = self.clone();
+        self.tasks.spawn_local(async move {
+            worker.connection(Rc::new(caller), stream).await;
+            drop(place);
+        });
     }
 
     /// Serves one connection from its first byte to its last.
@@ -61,9 +98,13 @@ impl Worker {
             return self.relay(&world, &caller, Replay::new(bytes::Bytes::new(), stream)).await;
         }
         let limit = world.config.limits.detect_timeout;
+        let too_late = async {
+            self.drain().cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
         let sniffed = tokio::select! {
             sniffed = net::sniff(stream, limit) => sniffed,
-            () = self.drain().cancelled() => return,
+            () = too_late => return,
         };
         let Ok(sniffed) = sniffed else { return };
         let options = options(&world);

@@ -166,22 +166,17 @@ async fn whoever_gives_up_waiting_holds_nobody_up() {
     let active = "streams_active{direction=\"outbound\"}";
 
     let mut impatient = at_once(5, || mesh.ask(USER));
-    until_metric(&mesh, active, 6.0).await;
+    mesh.side.until_metric(active, 6).await;
     let patient = at_once(5, || mesh.ask(USER));
-    until_metric(&mesh, active, 11.0).await;
+    mesh.side.until_metric(active, 11).await;
     impatient.abort_all();
     while impatient.join_next().await.is_some() {}
-    until_metric(&mesh, active, 6.0).await;
+    mesh.side.until_metric(active, 6).await;
     gate.open.add_permits(6);
 
     assert_eq!(statuses(first).await, [200]);
     assert_eq!(statuses(patient).await, [200; 5]);
     assert_eq!(mesh.app(USER, BASELINE).seen().len(), 6);
-}
-
-async fn until_metric(mesh: &Mesh, series: &str, value: f64) {
-    let line = format!("dyelane_{series} {value}");
-    mesh.side.until("/metrics", |it| it.text().lines().any(|it| it == line)).await;
 }
 
 #[tokio::test]
@@ -347,7 +342,7 @@ async fn what_ended_is_in_flight_no_more_however_it_ended() {
         mesh.ask(USER).path(path).await;
     }
 
-    until_metric(&mesh, "streams_active{direction=\"outbound\"}", 0.0).await;
+    mesh.side.until_metric("streams_active{direction=\"outbound\"}", 0).await;
     let catalog = mesh.side.admin_json("/catalog").await;
     let catalog = catalog.to_string();
     assert!(catalog.contains("\"in_flight\":0"), "{catalog}");

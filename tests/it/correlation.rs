@@ -44,7 +44,7 @@ impl Caller {
         answer.text()
     }
 
-    async fn metric(&self, series: &str) -> f64 {
+    async fn metric(&self, series: &str) -> u64 {
         self.pod.side.metric(series).await
     }
 }
@@ -76,9 +76,9 @@ async fn each_kind_of_identifier_brings_the_tenant_back() {
         let lane = caller.through(&[("x-tenant", "alice"), inbound], &[outbound]).await;
         assert_eq!(lane, "alice", "{inbound:?} {outbound:?}");
     }
-    assert_eq!(caller.metric("correlation_total{outcome=\"tenant\"}").await, 7.0);
+    assert_eq!(caller.metric("correlation_total{outcome=\"tenant\"}").await, 7);
     let careless = format!("propagation_missing_total{{service=\"{ORDER}\"}}");
-    assert_eq!(caller.metric(&careless).await, 7.0);
+    assert_eq!(caller.metric(&careless).await, 7);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn an_application_that_forwards_baggage_needs_no_correlation() {
     assert_eq!(caller.through(&fields, &fields).await, "alice");
 
     let careless = format!("propagation_missing_total{{service=\"{ORDER}\"}}");
-    assert_eq!(caller.metric(&careless).await, 0.0);
+    assert_eq!(caller.metric(&careless).await, 0);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn an_identifier_of_two_tenants_lets_nobody_guess() {
     assert_eq!(caller.through(&of("bob"), &[("x-request-id", "r")]).await, BASELINE);
     assert_eq!(caller.through(&of("alice"), &[("x-request-id", "r")]).await, BASELINE);
 
-    assert_eq!(caller.metric("correlation_total{outcome=\"poisoned\"}").await, 2.0);
+    assert_eq!(caller.metric("correlation_total{outcome=\"poisoned\"}").await, 2);
 }
 
 #[tokio::test]
@@ -131,8 +131,8 @@ async fn no_identifier_and_an_unknown_one_are_nobodys() {
     assert_eq!(caller.through(&[("x-tenant", "alice")], &[]).await, BASELINE);
     assert_eq!(caller.through(&[], &[("x-request-id", "new")]).await, BASELINE);
 
-    assert_eq!(caller.metric("correlation_total{outcome=\"no_id\"}").await, 1.0);
-    assert_eq!(caller.metric("correlation_total{outcome=\"unknown\"}").await, 1.0);
+    assert_eq!(caller.metric("correlation_total{outcome=\"no_id\"}").await, 1);
+    assert_eq!(caller.metric("correlation_total{outcome=\"unknown\"}").await, 1);
 }
 
 #[tokio::test]

@@ -3,23 +3,19 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::harness::app::{App, Request, Response, answer, refusing};
 use super::harness::caller::Caller;
+use super::harness::pieces::Pieces;
 use super::harness::pod::Pod;
 use super::harness::side::{Side, table};
-use super::harness::{BASELINE, Body, Mesh, within};
+use super::harness::{BASELINE, Mesh, within};
 
 const USER: &str = "user.shop";
-
-type Pieces = mpsc::Sender<Result<Frame<Bytes>, std::convert::Infallible>>;
 
 /// An application whose answers go on for as long as the test has it.
 struct Endless {
@@ -33,10 +29,10 @@ impl Endless {
         let endless = move |_: Request| {
             let hand_out = hand_out.clone();
             async move {
-                let (sender, receiver) = mpsc::channel(8);
-                sender.send(Ok(Frame::data("begun ".into()))).await.unwrap();
-                hand_out.send(sender).await.unwrap();
-                Response::new(Body::new(StreamBody::new(ReceiverStream::new(receiver))))
+                let (pieces, body) = Pieces::new();
+                assert!(pieces.send("begun ").await);
+                hand_out.send(pieces).await.ok().unwrap();
+                Response::new(body)
             }
         };
         let mesh = Mesh::new(snippet).serve(USER, BASELINE, endless).start().await;
@@ -97,7 +93,7 @@ async fn streams_under_way_are_finished_and_nothing_new_is_taken() {
     until_refused(through).await;
     assert!(!stopping.is_finished());
     for sender in pieces {
-        sender.send(Ok(Frame::data("and ended".into()))).await.unwrap();
+        assert!(sender.send("and ended").await);
     }
 
     for answer in [by_http2, by_http1] {
@@ -123,6 +119,27 @@ async fn a_connection_without_requests_is_ended_in_peace() {
     let mut rest = Vec::new();
     within(idle.read_to_end(&mut rest)).await.unwrap();
     assert!(is_refused(address).await);
+}
+
+#[tokio::test]
+async fn connections_the_kernel_took_for_us_are_served_before_the_end() {
+    // One connection at a time: the others wait where we have not seen them.
+    let mut endless = Endless::start("limits.connections = 1").await;
+    let first = within(endless.mesh.ask(USER).send()).await.unwrap();
+    let pieces = endless.pieces.recv().await.unwrap();
+    let mut second = TcpStream::connect(endless.mesh.side.outbound()).await.unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: nobody.shop\r\n\r\n").await.unwrap();
+    let (sidecar, _directory) = endless.mesh.side.into_sidecar();
+
+    let stopping = tokio::spawn(sidecar.stop());
+    let mut answer = Vec::new();
+    within(second.read_to_end(&mut answer)).await.unwrap();
+    drop(pieces);
+
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    within(first.into_body().collect()).await.unwrap();
+    within(stopping).await.unwrap();
 }
 
 #[tokio::test]
@@ -183,10 +200,20 @@ async fn a_dropped_sidecar_is_gone_at_once() {
 
 #[tokio::test]
 async fn a_rolling_release_under_load_fails_nobody() {
-    // Two pods behind a caller's sidecar; one ends while requests pass.
+    rolling_release("h2").await;
+}
+
+#[tokio::test]
+async fn a_rolling_release_under_load_of_http1_fails_nobody() {
+    rolling_release("http/1.1").await;
+}
+
+/// Two pods behind a caller's sidecar; one ends while requests pass.
+async fn rolling_release(protocol: &str) {
     let one = Pod::start(USER, "").await;
     let two = Pod::start(USER, "").await;
-    let mesh = Mesh::new("").at(USER, BASELINE, one.side.inbound());
+    let snippet = format!("services.'{USER}'.protocol = '{protocol}'");
+    let mesh = Mesh::new(&snippet).at(USER, BASELINE, one.side.inbound());
     let mesh = mesh.at(USER, BASELINE, two.side.inbound()).start().await;
     let mut asking: tokio::task::JoinSet<_> =
         (0..16).map(|_| mesh.ask(USER).post("order").into_future()).collect();
@@ -226,15 +253,21 @@ async fn several_workers_share_one_port() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_starts_nothing() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sidecar.toml");
-    let told = table(&format!("admin.listen = '{}'", taken.local_addr().unwrap()));
-    std::fs::write(&file, told.to_string()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let other = Mesh::new("").start().await;
+    let theirs = other.side.outbound();
 
-    let error = dyelane::app::Sidecar::start(&file).await.unwrap_err();
-
-    assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    for (key, address) in
+        [("admin.listen", taken), ("outbound.listen", taken), ("outbound.listen", theirs)]
+    {
+        let told = table(&format!("{key} = '{address}'"));
+        std::fs::write(&file, told.to_string()).unwrap();
+        let error = dyelane::app::Sidecar::start(&file).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+    }
 }
 
 #[tokio::test]

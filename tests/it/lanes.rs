@@ -117,7 +117,7 @@ async fn a_lane_nobody_can_reach_counts_as_unhealthy_and_not_as_absent() {
     assert_eq!((first.status, &*first.reason()), (503, "connect"));
     assert_eq!(second.header("x-dyelane-path"), "user.shop@baseline;unhealthy");
     let series = "fallback_total{reason=\"unhealthy\",service=\"user.shop\"}";
-    assert_eq!(mesh.side.metric(series).await, 1.0);
+    assert_eq!(mesh.side.metric(series).await, 1);
 }
 
 #[tokio::test]
@@ -146,6 +146,28 @@ async fn a_baseline_that_cannot_be_reached_is_tried_all_the_same() {
     mesh.app(USER, BASELINE).revive();
 
     assert_eq!(mesh.lane(USER, "").await, BASELINE);
+}
+
+#[tokio::test]
+async fn every_request_is_counted_by_tenant_lane_and_reason() {
+    let mesh = user("tenants.carl.strict = true", &[BASELINE, "alice"]).start().await;
+
+    for tenant in ["alice", "", "stranger", "carl"] {
+        mesh.ask(USER).tenant(tenant).await;
+    }
+
+    for (code, lane, reason, tenant) in [
+        ("200", "alice", "exact", "alice"),
+        ("200", "baseline", "baseline", ""),
+        ("200", "baseline", "absent", "other"),
+        ("503", "", "no_instance", "carl"),
+    ] {
+        let series = format!(
+            "requests_total{{code=\"{code}\",direction=\"outbound\",lane=\"{lane}\",\
+             reason=\"{reason}\",service=\"{USER}\",tenant=\"{tenant}\"}}"
+        );
+        mesh.side.until_metric(&series, 1).await;
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Integration tests, in one binary: each more would link every crate again.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod architecture;
 mod balance;

@@ -105,7 +105,7 @@ async fn the_file_is_looked_at_by_itself() {
     mesh.side.until_generation(2).await;
 
     assert_eq!(mesh.lane(USER, "alice").await, BASELINE);
-    assert_eq!(mesh.side.metric("config_generation").await, 2.0);
+    assert_eq!(mesh.side.metric("config_generation").await, 2);
 }
 
 #[cfg(unix)]
@@ -151,15 +151,15 @@ async fn a_bad_file_keeps_the_last_good_one_and_is_shown() {
     assert_eq!(mesh.lane(USER, "alice").await, "beta");
     assert_eq!(shown["generation"], 1);
     assert_eq!(shown["status"]["last_error"]["report"], report);
-    assert_eq!(mesh.side.metric("config_last_reload_successful").await, 0.0);
-    assert_eq!(mesh.side.metric("config_reloads_total{outcome=\"rejected\"}").await, 1.0);
+    assert_eq!(mesh.side.metric("config_last_reload_successful").await, 0);
+    assert_eq!(mesh.side.metric("config_reloads_total{outcome=\"rejected\"}").await, 1);
     assert_eq!(mesh.side.admin("/readyz").await.status, 200);
 
     mesh.side.restore();
     mesh.side.reload().await.unwrap();
 
     assert!(mesh.side.admin_json("/config").await["status"]["last_error"].is_null());
-    assert_eq!(mesh.side.metric("config_last_reload_successful").await, 1.0);
+    assert_eq!(mesh.side.metric("config_last_reload_successful").await, 1);
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn a_bad_file_is_counted_once_however_often_it_is_looked_at() {
         mesh.side.reload().await.unwrap_err();
     }
 
-    assert_eq!(mesh.side.metric("config_reloads_total{outcome=\"rejected\"}").await, 1.0);
+    assert_eq!(mesh.side.metric("config_reloads_total{outcome=\"rejected\"}").await, 1);
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_bad_tenant_stays_as_it_was_while_another_flips() {
     assert_eq!(mesh.lane(USER, "alice").await, "beta");
     assert_eq!(mesh.lane(USER, "bob").await, "beta");
     assert_eq!(shown["status"]["quarantined"][0]["entry"], "tenant alice");
-    assert_eq!(mesh.side.metric("config_quarantined").await, 1.0);
+    assert_eq!(mesh.side.metric("config_quarantined").await, 1);
 }
 
 #[tokio::test]

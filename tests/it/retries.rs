@@ -1,18 +1,15 @@
 //! Which requests are sent again, and where: only what is safe, only within the rung, only whole.
 
-use std::sync::Arc;
+use std::future::{Ready, ready};
 
 use bytes::Bytes;
 use h2::Reason;
 use http::Method;
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::harness::app::{Raw, Response, answer, answer_with, refusing};
 use super::harness::caller::Answer;
+use super::harness::pieces::Pieces;
 use super::harness::pod::Pod;
 use super::harness::{BASELINE, Body, Mesh, Plan, within};
 
@@ -33,8 +30,8 @@ fn beside_a_good_one(snippet: &str) -> Plan {
         .app(USER, BASELINE)
 }
 
-async fn unavailable() -> Response {
-    answer(503, "not now")
+fn unavailable() -> Ready<Response> {
+    ready(answer(503, "not now"))
 }
 
 /// Speaks HTTP/2 on a raw connection; `handler` answers each request by hand.
@@ -48,7 +45,7 @@ where
     }
 }
 
-async fn retries(mesh: &Mesh, outcome: &str) -> f64 {
+async fn retries(mesh: &Mesh, outcome: &str) -> u64 {
     let series = format!("retries_total{{outcome=\"{outcome}\",service=\"{USER}\"}}");
     mesh.side.metric(&series).await
 }
@@ -73,7 +70,7 @@ async fn what_could_not_connect_is_sent_to_another_instance_whatever_it_is() {
         assert_eq!((answer.status, &*answer.header("x-bytes")), (200, "5"));
     }
 
-    assert!(retries(&mesh, "sent").await > 0.0);
+    assert!(retries(&mesh, "sent").await > 0);
 }
 
 #[tokio::test]
@@ -98,7 +95,7 @@ async fn a_service_nobody_can_connect_to_is_unavailable() {
     assert_eq!((http.status, &*http.reason()), (503, "connect"));
     assert_eq!(http.text(), "cannot connect\n");
     assert_eq!(grpc.grpc(), (200, "14".to_owned(), "connect".to_owned()));
-    assert_eq!(retries(&mesh, "sent").await, 4.0);
+    assert_eq!(retries(&mesh, "sent").await, 4);
 }
 
 #[tokio::test]
@@ -110,7 +107,7 @@ async fn an_idempotent_request_is_sent_again_after_a_503() {
         assert_eq!(mesh.ask(USER).method(Method::DELETE).await.status, 200);
     }
 
-    assert!(retries(&mesh, "sent").await > 0.0);
+    assert!(retries(&mesh, "sent").await > 0);
 }
 
 #[tokio::test]
@@ -137,7 +134,7 @@ async fn a_grpc_call_that_was_unavailable_is_sent_again_with_its_message() {
         let answer = mesh.ask(USER).grpc().await;
         assert_eq!((answer.status, &*answer.header("x-bytes")), (200, "5"), "{answer:?}");
     }
-    assert!(retries(&mesh, "sent").await > 0.0);
+    assert!(retries(&mesh, "sent").await > 0);
 }
 
 #[tokio::test]
@@ -164,7 +161,7 @@ async fn an_upstream_that_fails_everything_sees_a_fifth_more() {
 
     let seen = mesh.app(USER, BASELINE).seen().len();
     assert!((120..=131).contains(&seen), "{seen}");
-    assert!(retries(&mesh, "no_budget").await > 0.0);
+    assert!(retries(&mesh, "no_budget").await > 0);
 }
 
 #[tokio::test]
@@ -202,17 +199,7 @@ async fn a_body_beyond_the_buffer_is_not_sent_again_and_the_answer_passed_on() {
 
     assert_eq!((small.status, large.status), (503, 503));
     assert_eq!(mesh.app(USER, BASELINE).seen().len(), 4);
-    assert_eq!(retries(&mesh, "no_body").await, 1.0);
-}
-
-/// A request body that is sent piece by piece.
-fn by_pieces() -> (mpsc::Sender<Result<Frame<Bytes>, std::convert::Infallible>>, Body) {
-    let (sender, receiver) = mpsc::channel(8);
-    (sender, Body::new(StreamBody::new(ReceiverStream::new(receiver))))
-}
-
-fn piece(text: &str) -> Result<Frame<Bytes>, std::convert::Infallible> {
-    Ok(Frame::data(Bytes::copy_from_slice(text.as_bytes())))
+    assert_eq!(retries(&mesh, "no_body").await, 1);
 }
 
 /// Has an instance answer 503 while the caller still sends, and returns what a caller is told whose
@@ -223,12 +210,12 @@ async fn answered_early(bad: Raw, protocol: &str) -> (Answer, Mesh) {
     loop {
         let before = retries(&mesh, "sent").await;
         let seen = mesh.app(USER, BASELINE).seen().len();
-        let (pieces, body) = by_pieces();
+        let (pieces, body) = Pieces::new();
         let asking = mesh.ask(USER).post_stream(body).method(Method::PUT);
         let asking = tokio::spawn(asking.into_future());
-        pieces.send(piece("first ")).await.unwrap();
+        assert!(pieces.send("first ").await);
         mesh.app(USER, BASELINE).until_seen(seen + 1).await;
-        pieces.send(piece("and last")).await.unwrap();
+        assert!(pieces.send("and last").await);
         drop(pieces);
         let answer = within(asking).await.unwrap();
         if retries(&mesh, "sent").await > before {
@@ -278,17 +265,13 @@ async fn an_answer_that_refuses_the_rest_of_the_body_never_leads_to_half_a_reque
     let mesh = beside_a_good_one("").serve(USER, BASELINE, |_| unavailable()).start().await;
 
     for _ in 0..MANY {
-        let (pieces, body) = by_pieces();
+        let (pieces, body) = Pieces::new();
         let asking = mesh.ask(USER).post_stream(body).method(Method::PUT);
         let asking = tokio::spawn(asking.into_future());
-        let sent = async {
-            for _ in 0..10 {
-                pieces.send(piece("0123456789")).await?;
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, mpsc::error::SendError<_>>(())
-        };
-        let _ = sent.await;
+        for _ in 0..10 {
+            pieces.send("0123456789").await;
+            tokio::task::yield_now().await;
+        }
         drop(pieces);
         let answer = within(asking).await.unwrap();
 
@@ -310,7 +293,7 @@ async fn a_refused_stream_is_sent_again_whatever_it_is() {
     for _ in 0..MANY {
         assert_eq!(mesh.ask(USER).post("order").await.status, 200);
     }
-    assert!(retries(&mesh, "sent").await > 0.0);
+    assert!(retries(&mesh, "sent").await > 0);
 }
 
 #[tokio::test]
@@ -321,7 +304,7 @@ async fn a_stream_that_broke_is_sent_again_if_that_is_safe() {
     for _ in 0..MANY {
         assert_eq!(mesh.ask(USER).await.status, 200);
     }
-    assert!(retries(&mesh, "sent").await > 0.0);
+    assert!(retries(&mesh, "sent").await > 0);
 }
 
 #[tokio::test]
@@ -333,7 +316,7 @@ async fn a_stream_that_broke_fails_if_it_is_not_safe_to_repeat() {
 
     assert_eq!((answer.status, &*answer.reason()), (502, "interrupted"));
     assert_eq!(answer.text(), "the service broke off\n");
-    assert_eq!(retries(&mesh, "sent").await, 0.0);
+    assert_eq!(retries(&mesh, "sent").await, 0);
 }
 
 #[tokio::test]
@@ -380,7 +363,7 @@ async fn a_connection_lost_under_a_request_fails_it_if_it_is_not_safe_to_repeat(
     let answer = mesh.ask(USER).post("order").await;
 
     assert_eq!((answer.status, &*answer.reason()), (502, "interrupted"));
-    assert_eq!(retries(&mesh, "sent").await, 0.0);
+    assert_eq!(retries(&mesh, "sent").await, 0);
 }
 
 #[tokio::test]
@@ -416,7 +399,6 @@ async fn a_kept_connection_that_ended_is_no_failure() {
 async fn many_requests_at_once_survive_an_instance_that_is_not_there() {
     let (_held, dead) = refusing();
     let mesh = beside_a_good_one("").at(USER, BASELINE, dead).start().await;
-    let mesh = Arc::new(mesh);
     let mut asking = tokio::task::JoinSet::new();
 
     for _ in 0..200 {

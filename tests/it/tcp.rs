@@ -2,7 +2,7 @@
 
 use crate::harness::side::{Side, table};
 use crate::harness::within;
-use crate::http1::{Upstream, Wire, before};
+use crate::http1::{Upstream, Wire, before, much};
 
 /// The first bytes of a TLS connection.
 const TLS: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
@@ -61,7 +61,7 @@ async fn much_goes_both_ways_at_once_byte_for_byte() {
     let upstream = Upstream::new().await;
     let side = service(&upstream, "").await;
     let (mut caller, mut server) = relayed(&side, &upstream).await;
-    let much: String = (0..300_000).map(|it| format!("{it:06x}")).collect();
+    let much = much();
     let length = much.len();
 
     let (mut caller_says, mut server_says) = (much.as_bytes(), much.as_bytes());
@@ -136,15 +136,14 @@ async fn whoever_does_not_take_bytes_stops_whoever_sends_them() {
     // Sockets hold some megabytes; a relay without bound would take it all.
     let mut sent = 0;
     while sent < 1 << 30 {
-        match caller.stream.try_write(&piece) {
-            Ok(count) => sent += count,
-            Err(_) => {
-                let more = caller.stream.writable();
-                let patience = std::time::Duration::from_millis(300);
-                if tokio::time::timeout(patience, more).await.is_err() {
-                    break;
-                }
-            }
+        if let Ok(count) = caller.stream.try_write(&piece) {
+            sent += count;
+            continue;
+        }
+        // That nothing happens shows only in time.
+        let patience = std::time::Duration::from_millis(300);
+        if tokio::time::timeout(patience, caller.stream.writable()).await.is_err() {
+            break;
         }
     }
 

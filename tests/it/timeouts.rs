@@ -5,32 +5,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::harness::app::{Raw, Request, Response, answer, answer_with};
+use super::harness::pieces::Pieces;
 use super::harness::pod::Pod;
-use super::harness::{BASELINE, Body, Mesh, within};
+use super::harness::{BASELINE, Mesh, within};
 
 const USER: &str = "user.shop";
 /// More than anything here may take, by far.
 const SOON: Duration = Duration::from_secs(5);
-
-type Pieces = mpsc::Sender<Result<Frame<Bytes>, std::io::Error>>;
-
-/// A body that is sent piece by piece.
-fn by_pieces() -> (Pieces, Body) {
-    let (sender, receiver) = mpsc::channel(8);
-    (sender, Body::new(StreamBody::new(ReceiverStream::new(receiver))))
-}
-
-fn piece(text: &'static str) -> Result<Frame<Bytes>, std::io::Error> {
-    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
-}
 
 /// Never answers; counts those that were given up.
 async fn hang(_: Request, left: watch::Sender<usize>) -> Response {
@@ -88,7 +75,7 @@ async fn an_instance_that_takes_no_connection_is_given_up() {
     assert_eq!((http.status, &*http.reason()), (503, "connect"));
     assert_eq!(grpc.grpc(), (200, "14".to_owned(), "connect".to_owned()));
     let series = "upstream_connect_failures_total{cause=\"timeout\",service=\"user.shop\"}";
-    assert_eq!(mesh.side.metric(series).await, 2.0);
+    assert_eq!(mesh.side.metric(series).await, 2);
 }
 
 #[tokio::test]
@@ -156,14 +143,14 @@ async fn the_time_to_the_head_begins_when_the_request_is_all_there() {
             }
         });
     let mesh = plan.start().await;
-    let (pieces, body) = by_pieces();
+    let (pieces, body) = Pieces::new();
     let upload = tokio::spawn(mesh.ask(USER).post_stream(body).into_future());
-    pieces.send(piece("first ")).await.unwrap();
+    assert!(pieces.send("first ").await);
 
     for _ in 0..3 {
         assert_eq!(mesh.ask(USER).path("/hang").await.status, 504);
     }
-    pieces.send(piece("and last")).await.unwrap();
+    assert!(pieces.send("and last").await);
     drop(pieces);
 
     let answer = within(upload).await.unwrap();
@@ -174,7 +161,7 @@ async fn the_time_to_the_head_begins_when_the_request_is_all_there() {
 async fn a_request_that_is_all_there_late_is_still_given_up() {
     let (mesh, _left) =
         hanging("services.'user.shop'.timeouts = { connect = '50ms', head = '50ms' }").await;
-    let (pieces, body) = by_pieces();
+    let (pieces, body) = Pieces::new();
     let upload = tokio::spawn(mesh.ask(USER).post_stream(body).into_future());
     mesh.app(USER, BASELINE).until_seen(1).await;
     assert_eq!(mesh.ask(USER).await.status, 504);
@@ -189,9 +176,9 @@ async fn a_request_that_stops_half_way_is_given_up() {
     let snippet =
         "services.'user.shop'.timeouts = { connect = '50ms', head = '50ms', idle = '1s' }";
     let mesh = Mesh::new(snippet).app(USER, BASELINE).start().await;
-    let (pieces, body) = by_pieces();
+    let (pieces, body) = Pieces::new();
     let upload = mesh.ask(USER).post_stream(body);
-    pieces.send(piece("first ")).await.unwrap();
+    assert!(pieces.send("first ").await);
 
     let answer = upload.await;
 
@@ -200,8 +187,8 @@ async fn a_request_that_stops_half_way_is_given_up() {
 
 /// Answers with a head and a few bytes, and then nothing.
 async fn falter(_: Request) -> Response {
-    let (pieces, body) = by_pieces();
-    pieces.send(piece("some")).await.unwrap();
+    let (pieces, body) = Pieces::new();
+    assert!(pieces.send("some").await);
     tokio::spawn(async move { pieces.closed().await });
     Response::new(body)
 }
@@ -326,7 +313,7 @@ async fn a_retry_has_what_is_left_of_the_time() {
         let series = "retries_total{outcome=\"sent\",service=\"user.shop\"}";
         mesh.side.metric(series).await
     };
-    while retried().await == 0.0 {
+    while retried().await == 0 {
         mesh.ask(USER).grpc().header("grpc-timeout", "10S").await;
     }
 
@@ -356,9 +343,9 @@ async fn a_caller_that_leaves_an_answer_stops_it_at_its_source() {
     let endless = move |_| {
         let source = source.clone();
         async move {
-            let (pieces, body) = by_pieces();
+            let (pieces, body) = Pieces::new();
             tokio::spawn(async move {
-                while pieces.send(piece("more")).await.is_ok() {}
+                while pieces.send("more").await {}
                 source.add_permits(1);
             });
             Response::new(body)
@@ -380,11 +367,11 @@ async fn an_upstream_that_breaks_off_does_not_look_complete() {
     let breaks = move |_| {
         let signal = signal.clone();
         async move {
-            let (pieces, body) = by_pieces();
-            pieces.send(piece("half")).await.unwrap();
+            let (pieces, body) = Pieces::new();
+            assert!(pieces.send("half").await);
             tokio::spawn(async move {
                 signal.acquire().await.unwrap().forget();
-                pieces.send(Err(std::io::Error::other("gone"))).await
+                pieces.break_off().await;
             });
             Response::new(body)
         }
@@ -442,6 +429,8 @@ async fn a_request_that_breaks_off_does_not_look_complete() {
         let reads = move |request: Request| {
             let mut verdict = Verdict { whole: false, judge: judge.clone() };
             async move {
+                // The whole of it, to be dropped with this request and not before.
+                let verdict = &mut verdict;
                 verdict.whole = request.into_body().collect().await.is_ok();
                 answer(200, "")
             }

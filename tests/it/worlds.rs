@@ -16,7 +16,7 @@ use super::harness::app::{Request, Response, answer};
 use super::harness::caller::Caller;
 use super::harness::pod::Pod;
 use super::harness::side::{Side, add_instance, table};
-use super::harness::{BASELINE, within};
+use super::harness::{BASELINE, Mesh, within};
 
 /// Worlds a run tries.
 const WORLDS: u64 = 24;
@@ -356,5 +356,91 @@ async fn every_hop_of_every_request_is_where_the_rules_say() {
     for seed in seeds {
         let _seed = Seed(seed);
         check(seed).await;
+    }
+}
+
+/// What may come of a request while everything around it fails.
+fn is_allowed(tenant: &str, status: u16, reason: &str, text: &str) -> bool {
+    match (status, reason) {
+        // `strict` has no baseline; `alice` has; neither has the other's lane.
+        (200, "") if tenant == "strict" => text == "strict",
+        (200, "") if tenant == "alice" => text == "alice" || text == BASELINE,
+        (200, "") => text == BASELINE,
+        (503, "connect") | (502, "interrupted") | (504, "deadline") => true,
+        (503, "no_instance") => tenant == "strict",
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn whatever_fails_no_request_leaves_its_ladder_and_none_is_forgotten() {
+    let given = std::env::var("DYELANE_SEED").ok().map(|it| it.parse().unwrap());
+    let seed = Seed(given.unwrap_or_else(|| fastrand::u64(..)));
+    let mut random = Rng::with_seed(seed.0);
+    for protocol in ["h2", "http/1.1"] {
+        let snippet = format!(
+            "tenants.strict = {{ strict = true }}
+             [services.'a.test']
+             protocol = '{protocol}'
+             connections = 1
+             http1_connections = 2
+             pending = 16
+             retries.on = ['reset']
+             timeouts = {{ connect = '100ms', head = '2s' }}
+             outlier = {{ failures = 2, ejection = '100ms', max_ejection = '200ms' }}"
+        );
+        let plan = [BASELINE, BASELINE, "alice", "strict", "bob"].iter();
+        let plan = plan.fold(Mesh::new(&snippet), |plan, lane| plan.app("a.test", lane));
+        let mesh = plan.start().await;
+        let callers = [
+            Caller::http2(mesh.side.outbound()).await,
+            Caller::http2(mesh.side.outbound()).await,
+            Caller::http1(mesh.side.outbound()),
+        ];
+        let mut asking = JoinSet::new();
+        let mut dead = BTreeSet::new();
+
+        for step in 0..600 {
+            let tenant = one(&mut random, &["", "alice", "strict", "carl"]);
+            let ask = callers[random.usize(..callers.len())].ask("a.test").tenant(tenant);
+            let ask = if random.bool() { ask.post(vec![7; random.usize(..20_000)]) } else { ask };
+            let asked = asking.spawn(async move { (tenant, within(ask.into_future()).await) });
+            if random.u8(..16) == 0 {
+                asked.abort();
+            }
+            if random.u8(..24) == 0 {
+                let app = random.usize(..5);
+                let apps: Vec<_> = mesh.all_apps().collect();
+                if dead.remove(&app) {
+                    apps[app].revive();
+                } else {
+                    apps[app].kill().await;
+                    dead.insert(app);
+                }
+            }
+            if random.u8(..40) == 0 {
+                let enabled = random.bool();
+                mesh.side
+                    .say(&format!("tenants.alice = {{ enabled = {enabled} }}\nlog.level = 'info'"));
+                mesh.side.reload().await.unwrap();
+            }
+            while asking.len() > 24 || (step == 599 && !asking.is_empty()) {
+                let Some(Ok((tenant, answer))) = asking.join_next().await else { continue };
+                let (reason, text) = (answer.reason(), answer.text());
+                let allowed = is_allowed(tenant, answer.status, &reason, &text);
+                assert!(allowed, "{tenant:?}: {answer:?}");
+            }
+        }
+
+        mesh.side.until_metric("streams_active{direction=\"outbound\"}", 0).await;
+        let catalog = mesh.side.admin_json("/catalog").await.to_string();
+        assert_eq!(catalog.matches("\"in_flight\":0").count(), 5, "{catalog}");
+        for app in mesh.all_apps().enumerate().filter(|(number, _)| dead.contains(number)) {
+            app.1.revive();
+        }
+        let until_well =
+            async { while mesh.ask("a.test").tenant("strict").await.text() != "strict" {} };
+        within(until_well).await;
+        assert!(mesh.app("a.test", "bob").seen().is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! One request on a calling connection, and its answer.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,22 +16,18 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::http::exchange::{Call, CallError, CallEvent};
 use crate::http::frame::ErrorCode;
 use crate::http::http1::body::{PipeBody, Received, receive};
 use crate::http::http1::client::Shared;
-use crate::http::http1::head::{Unwritable, agrees, answered, request_of};
+use crate::http::http1::head::{Unwritable, agrees, answered, length_of, request_of};
 use crate::http::http1::{tunnel, websocket};
 use crate::http::message::HeadError;
 use crate::http::pipe::{End, Pipe};
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
-
-/// Interim heads that wait to go on, at most.
-const INTERIM: usize = 8;
 
 /// A request under way.
 pub(super) struct Exchange {
@@ -78,8 +75,7 @@ impl Exchange {
         }
         // What a caller sends for another protocol goes nowhere before the agreement.
         let body = if has_body {
-            let length = request.headers().get(header::CONTENT_LENGTH);
-            let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
+            let length = length_of(request.headers());
             PipeBody::request(self.body.clone(), length, self.call.clone())
         } else {
             PipeBody::empty()
@@ -94,21 +90,16 @@ impl Exchange {
         mut request: http::Request<PipeBody>,
         key: Option<HeaderValue>,
     ) -> bool {
-        let (interim, mut interims) = mpsc::channel(INTERIM);
-        hyper::ext::on_informational(&mut request, move |response| {
-            let mut copy = http::Response::new(());
-            *copy.status_mut() = response.status();
-            copy.headers_mut().clone_from(response.headers());
-            let _ = interim.try_send(copy);
-        });
-        let mut answer = std::pin::pin!(sender.try_send_request(request));
-        let answer = loop {
-            tokio::select! {
-                biased;
-                Some(response) = interims.recv() => self.interim(&response),
-                answer = &mut answer => break answer,
+        let heard = &self.shared.heard;
+        heard.listen(&mut request);
+        let mut answer = pin!(sender.try_send_request(request));
+        let answer = poll_fn(|cx| {
+            while let Poll::Ready(head) = heard.poll_next(cx) {
+                self.interim(&head);
             }
-        };
+            answer.as_mut().poll(cx)
+        });
+        let answer = answer.await;
         match answer {
             Ok(response) => self.answer(response, key).await,
             Err(mut error) => self.fail(match error.take_message() {
@@ -172,7 +163,7 @@ impl Exchange {
     async fn settled(&self, sender: &mut SendRequest<PipeBody>) -> bool {
         let patience = self.shared.options.idle;
         let mut moved = self.body.moved();
-        let mut quiet = std::pin::pin!(tokio::time::sleep(patience));
+        let mut quiet = pin!(tokio::time::sleep(patience));
         let settled = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(ready) = sender.poll_ready(cx) {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use hyper::client::conn::http1::SendRequest;
@@ -15,6 +16,8 @@ use crate::http::connection::Options;
 use crate::http::exchange::{Call, CallError, CallEvent};
 use crate::http::http1::body::PipeBody;
 use crate::http::http1::call::Exchange;
+use crate::http::http1::driver::Driver;
+use crate::http::http1::interim::Heard;
 use crate::http::pipe::Pipe;
 use crate::model::RequestHead;
 
@@ -27,22 +30,22 @@ pub struct Http1 {
 /// What a calling connection, its handles and the request on it have in common.
 pub(super) struct Shared {
     pub(super) options: Options,
+    pub(super) heard: Arc<Heard>,
     /// There while nothing is under way.
     sender: RefCell<Option<SendRequest<PipeBody>>>,
+    /// Since when.
+    rested: Cell<Instant>,
     closed: Cell<bool>,
     /// Closes once nothing is under way.
     retired: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
-    driver: RefCell<Option<Waker>>,
+    driver: Driver,
 }
 
 impl Shared {
     fn wake(&self) {
         for waker in self.waiting.borrow_mut().drain(..) {
             waker.wake();
-        }
-        if let Some(driver) = self.driver.borrow_mut().take() {
-            driver.wake();
         }
     }
 
@@ -52,6 +55,7 @@ impl Shared {
             return self.close();
         }
         *self.sender.borrow_mut() = Some(sender);
+        self.rested.set(Instant::now());
         self.wake();
     }
 
@@ -60,6 +64,7 @@ impl Shared {
         self.closed.set(true);
         *self.sender.borrow_mut() = None;
         self.wake();
+        self.driver.wake();
     }
 }
 
@@ -127,11 +132,13 @@ pub async fn connect_http1(
         .await?;
     let shared = Rc::new(Shared {
         options,
+        heard: Arc::default(),
         sender: RefCell::new(Some(sender)),
+        rested: Cell::new(Instant::now()),
         closed: Cell::new(false),
         retired: Cell::new(false),
         waiting: RefCell::default(),
-        driver: RefCell::default(),
+        driver: Driver::default(),
     });
     let client = Http1 { shared: shared.clone() };
     let driver = async move {
@@ -145,7 +152,7 @@ pub async fn connect_http1(
             if shared.closed.get() {
                 return Poll::Ready(());
             }
-            *shared.driver.borrow_mut() = Some(cx.waker().clone());
+            shared.driver.is(cx);
             Poll::Pending
         })
         .await;
@@ -155,24 +162,20 @@ pub async fn connect_http1(
 
 /// Drives the connection to its end, which it has when it was unused for too long.
 async fn drive(connection: impl Future<Output = hyper::Result<()>>, shared: &Shared) {
+    let idle = shared.options.idle;
     let mut connection = pin!(connection);
-    let mut unused = pin!(tokio::time::sleep(shared.options.idle));
-    let mut resting = true;
+    let mut clock = pin!(tokio::time::sleep(idle));
     poll_fn(|cx| {
-        *shared.driver.borrow_mut() = Some(cx.waker().clone());
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        shared.driver.is(cx);
+        // Looked at first, so that hyper sees at once that its sender is gone.
+        while !shared.closed.get() && clock.as_mut().poll(cx).is_ready() {
+            let since = shared.sender.borrow().as_ref().map(|_| shared.rested.get());
+            match since {
+                Some(since) if since.elapsed() >= idle => shared.close(),
+                since => clock.as_mut().reset(since.unwrap_or_else(Instant::now) + idle),
+            }
         }
-        let rests = shared.sender.borrow().is_some();
-        if rests && !std::mem::replace(&mut resting, rests) {
-            unused.as_mut().reset(Instant::now() + shared.options.idle);
-        }
-        resting = rests;
-        if rests && unused.as_mut().poll(cx).is_ready() {
-            // With its sender gone hyper ends the connection.
-            shared.close();
-        }
-        Poll::Pending
+        connection.as_mut().poll(cx).map(drop)
     })
     .await;
 }

@@ -218,10 +218,11 @@ fn append(headers: &mut HeaderMap, fields: &Fields) -> Result<(), Unwritable> {
             continue;
         }
         let name = HeaderName::from_bytes(name).map_err(|_| Unwritable)?;
-        if !is_hop_by_hop(&name) && !(in_chunks && name == header::CONTENT_LENGTH) {
-            let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
-            headers.try_append(name, value).map_err(|_| Unwritable)?;
+        if is_hop_by_hop(&name) || (in_chunks && name == header::CONTENT_LENGTH) {
+            continue;
         }
+        let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
+        headers.try_append(name, value).map_err(|_| Unwritable)?;
     }
     if !cookies.is_empty() {
         let value = HeaderValue::from_bytes(&cookies).map_err(|_| Unwritable)?;
@@ -292,4 +293,9 @@ pub(super) fn response_of(head: &ResponseHead) -> Result<Response<()>, Unwritabl
     response.headers_mut().reserve(head.fields.len() + 2);
     append(response.headers_mut(), &head.fields)?;
     Ok(response)
+}
+
+/// The length a head claims for its body.
+pub(super) fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,14 +1,15 @@
-//! Interim answers (1xx), which hyper's server cannot send: said on the socket, ahead of what hyper
-//! writes next.
+//! Interim answers (1xx), which hyper's client mentions in passing and hyper's server cannot send:
+//! said on the socket, ahead of what hyper writes next.
 //!
 //! A proxy forwards them (RFC 9110 section 15.2). hyper flushes whenever it has nothing to write, so
 //! the moment between two answers is known: only then may anyone but hyper say something.
 
+use std::collections::VecDeque;
 use std::io;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -17,6 +18,54 @@ use crate::model::ResponseHead;
 
 /// Bytes of interim heads that may wait for the socket; more are dropped, as advice may be.
 const MOST: usize = 16 * 1024;
+
+/// Interim heads that wait for their call to take them, at most.
+const HEARD: usize = 8;
+
+/// What an upstream says ahead of its answer, on its way out of hyper's parser. One for all requests
+/// of a connection, which come one after the other.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<Listening>);
+
+#[derive(Default)]
+struct Listening {
+    heads: VecDeque<http::Response<()>>,
+    task: Option<Waker>,
+}
+
+impl Heard {
+    /// Hears what comes ahead of the answer to `request`.
+    pub(super) fn listen<B>(self: &Arc<Self>, request: &mut http::Request<B>) {
+        self.state().heads.clear();
+        let ears = self.clone();
+        hyper::ext::on_informational(request, move |response| {
+            let mut state = ears.state();
+            if state.heads.len() < HEARD {
+                let mut head = http::Response::new(());
+                *head.status_mut() = response.status();
+                head.headers_mut().clone_from(response.headers());
+                state.heads.push_back(head);
+            }
+            if let Some(task) = state.task.take() {
+                task.wake();
+            }
+        });
+    }
+
+    /// Waits for the next head.
+    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<http::Response<()>> {
+        let mut state = self.state();
+        if let Some(head) = state.heads.pop_front() {
+            return Poll::Ready(head);
+        }
+        state.task = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn state(&self) -> MutexGuard<'_, Listening> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Where interim heads are said.
 #[derive(Debug)]

@@ -19,13 +19,18 @@
 //! - Of `content-length` beside `transfer-encoding` in a request it takes the latter, which is what
 //!   goes on, and ends the connection with the answer (RFC 9112 section 6.3). In an answer we refuse
 //!   them.
-//! - A caller that shuts its sending side before it has its answer is taken to have left.
+//! - A caller that shuts its sending side before it has its answer is taken to have left. That it
+//!   left is noticed when its socket is read, which waits while an upstream does not take its body.
+//! - Half a head that came in one read with the request before it, and never goes on, is timed as an
+//!   unused connection is; one that came later, as a head.
+//! - A `#` in a target and what follows it are dropped, where HTTP/2 callers are refused.
 //!
 //! [`RequestHead::protocol`]: crate::model::RequestHead::protocol
 
 mod body;
 mod call;
 mod client;
+mod driver;
 mod head;
 mod interim;
 mod server;

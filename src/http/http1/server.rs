@@ -6,7 +6,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -25,29 +25,34 @@ use crate::http::connection::{Ended, Options};
 use crate::http::exchange::{Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::ErrorCode;
 use crate::http::http1::body::{PipeBody, receive_request};
-use crate::http::http1::head::{Received, announce, received, response_of};
+use crate::http::http1::driver::Driver;
+use crate::http::http1::head::{Received, announce, length_of, received, response_of};
 use crate::http::http1::interim::{Interim, Interrupted};
-use crate::http::http1::watch::{Watch, Watched};
-use crate::http::http1::{tunnel, websocket};
+use crate::http::http1::tunnel::{Tunnel, below};
+use crate::http::http1::watch::{Busy, Watch, Watched};
+use crate::http::http1::websocket;
 use crate::http::message::{HeadError, HeadLimits};
 use crate::http::pipe::{End, Pipe};
 use crate::http::server::Server;
+use crate::model::RequestHead;
 use crate::model::ResponseHead;
 use crate::net::Replay;
+
+/// How long a connection that is to end waits for one more request, to say so in its answer: one that
+/// is closed without a word may meet a request on its way, which is then lost.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// What a serving connection and its handle have in common.
 #[derive(Default)]
 pub(in crate::http) struct Http1Shared {
     draining: Cell<bool>,
-    driver: RefCell<Option<Waker>>,
+    driver: Driver,
 }
 
 impl Http1Shared {
     pub(in crate::http) fn drain(&self) {
         self.draining.set(true);
-        if let Some(waker) = self.driver.borrow_mut().take() {
-            waker.wake();
-        }
+        self.driver.wake();
     }
 }
 
@@ -102,12 +107,20 @@ where
     let mut drained = false;
     let tick = tick(options);
     let mut clock = pin!(tokio::time::sleep(tick));
+    let mut parting = None;
     let outcome = poll_fn(|cx| {
-        *shared.driver.borrow_mut() = Some(cx.waker().clone());
-        if shared.draining.get() && !std::mem::replace(&mut drained, true) {
-            Pin::new(&mut connection).graceful_shutdown();
+        shared.driver.is(cx);
+        let mut outcome = Pin::new(&mut connection).poll(cx);
+        if shared.draining.get() && !drained {
+            // The answer under way, or the next one, tells the caller that it is the last.
+            let parting = parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(PARTING)));
+            if watch.is_answering() || parting.as_mut().poll(cx).is_ready() {
+                drained = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                outcome = Pin::new(&mut connection).poll(cx);
+            }
         }
-        if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
+        if let Poll::Ready(outcome) = outcome {
             return Poll::Ready(outcome.map_err(|error| why(&error)));
         }
         while clock.as_mut().poll(cx).is_ready() {
@@ -120,21 +133,17 @@ where
     })
     .await;
     if let Some(tunnel) = serving.tunnel.take() {
-        return tunnel.carry().await;
+        tunnel.carry().await;
+        return Ended::Closed;
     }
     if outcome.is_err()
         && serving.ends_by_closing.get()
         && let Some(parts) = connection.into_parts()
     {
         // Closed in peace, the answer would look whole.
-        let _ = socket(parts.io).get_ref().set_zero_linger();
+        let _ = below(parts.io).get_ref().set_zero_linger();
     }
     outcome.err().unwrap_or(Ended::Closed)
-}
-
-/// The socket below what hyper was given.
-fn socket(io: TokioIo<Interrupted<Watched>>) -> Replay<TcpStream> {
-    io.into_inner().into_inner().into_inner()
 }
 
 /// How often the clock is looked at: often enough for the shortest of its times.
@@ -160,14 +169,34 @@ fn why(error: &hyper::Error) -> Ended {
 #[error("no answer")]
 struct NoAnswer;
 
-/// Breaks an exchange off if it is dropped before its answer began: the caller went.
-struct Unanswered {
-    reply: Rc<Reply>,
+/// What of a request its answer depends on.
+///
+/// Breaks the exchange off if it is dropped before its answer began: the caller went.
+struct Asked {
+    method: Method,
+    version: HttpVersion,
+    /// The protocol it wants to go on in, and the way there.
+    wanted: Option<(String, OnUpgrade)>,
+    key: Option<HeaderValue>,
     body: Rc<Pipe>,
+    reply: Rc<Reply>,
     answered: bool,
 }
 
-impl Drop for Unanswered {
+impl Asked {
+    fn new(
+        request: &mut http::Request<HyperBody>,
+        head: &RequestHead,
+        key: Option<HeaderValue>,
+    ) -> Self {
+        let wanted = head.protocol.clone().map(|it| (it, hyper::upgrade::on(&mut *request)));
+        let (method, version) = (request.method().clone(), request.version());
+        let (body, reply) = (Pipe::new(), Reply::new());
+        Self { method, version, wanted, key, body, reply, answered: false }
+    }
+}
+
+impl Drop for Asked {
     fn drop(&mut self) {
         if !self.answered {
             self.body.end(End::Broken(ErrorCode::Cancel));
@@ -200,39 +229,50 @@ impl<H: FnMut(Incoming)> Serving<H> {
             Ok(received) => received,
             Err(error) => return refuse(error),
         };
-        let (method, version) = (head.method.clone(), request.version());
-        let wanted = head.protocol.clone().map(|it| (it, hyper::upgrade::on(&mut request)));
-        let (body, reply) = (Pipe::new(), Reply::new());
-        let mut guard = Unanswered { reply: reply.clone(), body: body.clone(), answered: false };
+        let asked = Asked::new(&mut request, &head, key);
         if has_body {
-            self.receive(request.into_body(), &body, &reply);
-        } else if wanted.is_none() {
-            body.end(End::Complete(None));
+            self.receive(request.into_body(), &asked);
+        } else if asked.wanted.is_none() {
+            asked.body.end(End::Complete(None));
         }
         self.handler.borrow_mut()(Incoming {
             head,
             nominated,
-            body: body.clone(),
-            reply: reply.clone(),
+            body: asked.body.clone(),
+            reply: asked.reply.clone(),
             version: Version::Http1,
         });
-        let (head, answer) = loop {
-            match poll_fn(|cx| reply.poll_next(cx)).await {
-                Step::Answer(head, answer) => break (head, answer),
+        loop {
+            match poll_fn(|cx| asked.reply.poll_next(cx)).await {
+                Step::Answer(head, answer) => return self.answer(asked, &head, answer, busy),
                 // HTTP/1.0 knows no interim answers.
-                Step::Interim(head) if version == HttpVersion::HTTP_11 => self.interim.say(&head),
+                Step::Interim(head) if asked.version == HttpVersion::HTTP_11 => {
+                    self.interim.say(&head);
+                }
                 Step::Interim(_) => {}
                 Step::Reset(ErrorCode::ProtocolError) => {
                     return refuse(HeadError::Malformed("a body against the rules"));
                 }
                 Step::Reset(_) => return Err(NoAnswer),
             }
-        };
-        let mut response = response_of(&head).map_err(|_| NoAnswer)?;
+        }
+    }
+
+    /// Gives hyper an answer.
+    fn answer(
+        &self,
+        mut asked: Asked,
+        head: &ResponseHead,
+        answer: Rc<Pipe>,
+        busy: Busy,
+    ) -> Result<http::Response<PipeBody>, NoAnswer> {
+        let mut response = response_of(head).map_err(|_| NoAnswer)?;
+        let wanted = asked.wanted.take();
+        let (body, reply) = (asked.body.clone(), asked.reply.clone());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some((protocol, upgrade)) = wanted else { return Err(NoAnswer) };
-            agree(response.headers_mut(), &protocol, key.as_ref());
-            guard.answered = true;
+            agree(response.headers_mut(), &protocol, asked.key.as_ref());
+            asked.answered = true;
             *self.tunnel.borrow_mut() = Some(Tunnel { upgrade, body, answer, reply });
             return Ok(response.map(|()| PipeBody::empty()));
         }
@@ -240,25 +280,24 @@ impl<H: FnMut(Incoming)> Serving<H> {
             // The answer is no: nothing of the other protocol will come.
             body.end(End::Complete(None));
         }
-        guard.answered = true;
-        if method == Method::CONNECT {
+        asked.answered = true;
+        if asked.method == Method::CONNECT {
             // What follows is for whom the caller meant to reach, and not HTTP.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let bodiless =
             matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if bodiless || method == Method::HEAD {
+        if bodiless || asked.method == Method::HEAD {
             return Ok(response.map(|()| PipeBody::head_only(answer, reply, busy)));
         }
-        let length = response.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
-        self.ends_by_closing.set(length.is_none() && version == HttpVersion::HTTP_10);
+        let length = length_of(response.headers());
+        self.ends_by_closing.set(length.is_none() && asked.version == HttpVersion::HTTP_10);
         Ok(response.map(|()| PipeBody::answer(answer, length, reply, busy)))
     }
 
     /// Has the body of a request move into its pipe.
-    fn receive(&self, incoming: HyperBody, body: &Rc<Pipe>, reply: &Rc<Reply>) {
-        let (body, reply, busy) = (body.clone(), reply.clone(), self.watch.receiving());
+    fn receive(&self, incoming: HyperBody, asked: &Asked) {
+        let (body, reply, busy) = (asked.body.clone(), asked.reply.clone(), self.watch.receiving());
         tokio::task::spawn_local(async move {
             // Whoever waits for the answer is to know whose fault it is before the upstream does.
             let broken = || reply.reset(ErrorCode::ProtocolError);
@@ -292,34 +331,4 @@ fn refuse(error: HeadError) -> Result<http::Response<PipeBody>, NoAnswer> {
     let mut response = response_of(&head).map_err(|_| NoAnswer)?;
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     Ok(response.map(|()| PipeBody::of(line.into())))
-}
-
-/// A connection that goes on in another protocol.
-struct Tunnel {
-    upgrade: OnUpgrade,
-    body: Rc<Pipe>,
-    answer: Rc<Pipe>,
-    reply: Rc<Reply>,
-}
-
-impl Tunnel {
-    async fn carry(self) -> Ended {
-        let Self { upgrade, body, answer, reply } = self;
-        let upgraded = upgrade.await.ok();
-        let parts = upgraded.and_then(|it| it.downcast::<TokioIo<Interrupted<Watched>>>().ok());
-        let whole = match parts {
-            Some(parts) => {
-                let (replayed, stream) = socket(parts.io).into_parts();
-                // hyper read the latter before it came to the end of the former.
-                body.push(parts.read_buf);
-                tunnel::carry(stream, replayed, &body, &answer).await
-            }
-            None => {
-                tunnel::break_off(&body, &answer);
-                false
-            }
-        };
-        reply.finish(if whole { Gone::Answered } else { Gone::Left });
-        Ended::Closed
-    }
 }

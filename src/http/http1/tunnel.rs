@@ -1,21 +1,60 @@
 //! What follows the agreement on another protocol: bytes, both ways.
 
 use std::future::{Future, poll_fn};
+use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use crate::http::exchange::{Gone, Reply};
 use crate::http::frame::ErrorCode;
+use crate::http::http1::interim::Interrupted;
+use crate::http::http1::watch::Watched;
 use crate::http::pipe::{End, Piece, Pipe};
+use crate::net::Replay;
 
 /// Bytes moved at a time.
 const PIECE: usize = 16 * 1024;
 
 /// One way broke off.
 struct BrokenOff;
+
+/// A serving connection that goes on in another protocol.
+pub(super) struct Tunnel {
+    pub(super) upgrade: OnUpgrade,
+    pub(super) body: Rc<Pipe>,
+    pub(super) answer: Rc<Pipe>,
+    pub(super) reply: Rc<Reply>,
+}
+
+impl Tunnel {
+    /// Carries what follows the agreement, until both sides ended.
+    pub(super) async fn carry(self) {
+        let Self { upgrade, body, answer, reply } = self;
+        let upgraded = upgrade.await.ok();
+        let parts = upgraded.and_then(|it| it.downcast::<TokioIo<Interrupted<Watched>>>().ok());
+        let whole = if let Some(parts) = parts {
+            let (replayed, stream) = below(parts.io).into_parts();
+            // hyper read the latter before it came to the end of the former.
+            body.push(parts.read_buf);
+            carry(stream, replayed, &body, &answer).await
+        } else {
+            break_off(&body, &answer);
+            false
+        };
+        reply.finish(if whole { Gone::Answered } else { Gone::Left });
+    }
+}
+
+/// The socket below what hyper was given to serve on.
+pub(super) fn below(io: TokioIo<Interrupted<Watched>>) -> Replay<TcpStream> {
+    io.into_inner().into_inner().into_inner()
+}
 
 /// Carries bytes both ways until both ended: what came first, then those from `stream`, into
 /// `inward`; those from `outward` into `stream`. Returns whether both ended in peace.
@@ -51,7 +90,7 @@ impl Drop for Socket {
 }
 
 /// Tells both neighbours that there is nothing more to come or to be taken.
-pub(super) fn break_off(inward: &Pipe, outward: &Pipe) {
+fn break_off(inward: &Pipe, outward: &Pipe) {
     inward.end(End::Broken(ErrorCode::Cancel));
     outward.close();
 }

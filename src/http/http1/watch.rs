@@ -143,6 +143,11 @@ impl Watch {
         }
     }
 
+    /// Returns whether an answer is under way.
+    pub(super) fn is_answering(&self) -> bool {
+        self.answers.load(Relaxed) > 0
+    }
+
     /// Returns why the connection is to end, if it is.
     ///
     /// How long an answer may take to come is for those to say who make it.

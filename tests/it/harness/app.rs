@@ -24,8 +24,6 @@ type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) version: http::Version,
-    pub(crate) method: http::Method,
-    pub(crate) uri: http::Uri,
     pub(crate) headers: HeaderMap,
     /// The connection it came on, counted from 1.
     pub(crate) connection: usize,
@@ -135,8 +133,8 @@ impl App {
     #[track_caller]
     pub(crate) fn only(&self) -> Seen {
         let seen = self.seen();
-        assert_eq!(seen.len(), 1, "{seen:?}");
-        seen[0].clone()
+        let [only] = &*seen else { panic!("not one: {seen:?}") };
+        only.clone()
     }
 
     /// Waits until so many requests came.
@@ -191,13 +189,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, open: Open, connection: usize) {
     let shared = open.0.clone();
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let seen = Seen {
-            version: request.version(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            connection,
-        };
+        let seen =
+            Seen { version: request.version(), headers: request.headers().clone(), connection };
         shared.seen.lock().unwrap().push(seen);
         let answering = (shared.handler)(request.map(Body::new));
         shared.arrived.send_modify(|it| *it += 1);

@@ -135,9 +135,8 @@ impl Ask {
     pub(crate) async fn attempt(self) -> hyper::Result<Answer> {
         let (head, body) = self.send().await?.into_parts();
         let body = body.collect().await?;
-        let trailers = body.trailers().cloned().unwrap_or_default();
         let status = head.status.as_u16();
-        Ok(Answer { status, headers: head.headers, body: body.to_bytes(), trailers })
+        Ok(Answer { status, headers: head.headers, body: body.to_bytes() })
     }
 }
 
@@ -158,7 +157,6 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) trailers: HeaderMap,
 }
 
 impl Answer {

@@ -96,7 +96,7 @@ impl Echo {
             "Many" => grpc.server_streaming(Many(self), request).await,
             "Sum" => grpc.client_streaming(Sum(self), request).await,
             "Chat" => grpc.streaming(Chat(self), request).await,
-            "Fail" => grpc.unary(Fail(self), request).await,
+            "Fail" => grpc.unary(Fail, request).await,
             "Hang" => grpc.unary(Hang(self), request).await,
             _ => Status::unimplemented(method).into_http(),
         }
@@ -212,7 +212,7 @@ impl tonic::server::StreamingService<Note> for Chat {
 }
 
 /// Fails with details and metadata.
-struct Fail(Echo);
+struct Fail;
 
 impl tonic::server::UnaryService<Note> for Fail {
     type Response = Note;

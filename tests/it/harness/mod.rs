@@ -13,6 +13,7 @@
 pub(crate) mod app;
 pub(crate) mod caller;
 pub(crate) mod grpc;
+pub(crate) mod pieces;
 pub(crate) mod pod;
 pub(crate) mod side;
 
@@ -65,6 +66,7 @@ pub(crate) struct Plan {
 
 impl Mesh {
     /// A mesh whose caller's sidecar is told this, beside where the applications are.
+    #[expect(clippy::new_ret_no_self, reason = "a mesh begins as a plan")]
     pub(crate) fn new(snippet: &str) -> Plan {
         Plan { table: side::table(snippet), places: Vec::new() }
     }
@@ -94,6 +96,11 @@ impl Mesh {
     /// Returns the first application of a service in a lane.
     pub(crate) fn app(&self, service: &str, lane: &str) -> &App {
         self.apps_of(service, lane).next().unwrap()
+    }
+
+    /// Returns the applications in the order in which they were planned.
+    pub(crate) fn all_apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.iter().filter_map(|it| it.app.as_ref())
     }
 
     /// Returns the applications of a service in a lane.

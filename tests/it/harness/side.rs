@@ -32,7 +32,8 @@ pub(crate) struct Side {
     sidecar: Sidecar,
     table: Mutex<Table>,
     file: PathBuf,
-    _directory: TempDir,
+    /// Removed when this is dropped.
+    directory: TempDir,
 }
 
 /// Returns what `snippet` says over what every sidecar is told.
@@ -80,15 +81,15 @@ impl Side {
     pub(crate) async fn start_at(file: PathBuf, directory: TempDir, table: Table) -> Self {
         let sidecar = Sidecar::start(&file).await;
         let sidecar = sidecar.unwrap_or_else(|error| panic!("{error}\n{table}"));
-        Self { sidecar, table: table.into(), file, _directory: directory }
+        Self { sidecar, table: table.into(), file, directory }
     }
 
     pub(crate) fn outbound(&self) -> SocketAddr {
-        self.sidecar.outbound()[0]
+        *self.sidecar.outbound().first().unwrap()
     }
 
     pub(crate) fn inbound(&self) -> SocketAddr {
-        self.sidecar.inbound()[0]
+        *self.sidecar.inbound().first().unwrap()
     }
 
     pub(crate) fn listener_of(&self, service: &str) -> SocketAddr {
@@ -150,11 +151,17 @@ impl Side {
 
     /// Returns a metric, by its name after `dyelane_` and its labels as they are written; 0 if there
     /// is no such series.
-    pub(crate) async fn metric(&self, series: &str) -> f64 {
+    pub(crate) async fn metric(&self, series: &str) -> u64 {
         let text = self.admin("/metrics").await.text();
         let line = format!("dyelane_{series} ");
         let value = text.lines().find_map(|it| it.strip_prefix(&line));
-        value.map_or(0.0, |it| it.parse().unwrap())
+        value.map_or(0, |it| it.parse().unwrap())
+    }
+
+    /// Waits until a metric has that value.
+    pub(crate) async fn until_metric(&self, series: &str, value: u64) {
+        let line = format!("dyelane_{series} {value}");
+        self.until("/metrics", |it| it.text().lines().any(|it| it == line)).await;
     }
 
     /// Asks for `path` until the answer is as `wanted`: for what follows an event by itself.
@@ -188,6 +195,6 @@ impl Side {
 
     /// Takes the sidecar out, to end it while the test goes on.
     pub(crate) fn into_sidecar(self) -> (Sidecar, TempDir) {
-        (self.sidecar, self._directory)
+        (self.sidecar, self.directory)
     }
 }

@@ -1,7 +1,7 @@
 //! Bodies and what comes with them: expectations, trailers, ends and breaks.
 
 use super::line::{Line, ONCE};
-use super::wire::{Upstream, Wire, field, unchunked};
+use super::wire::{Upstream, Wire, field, much, unchunked};
 use crate::harness::side::{Side, table};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -10,7 +10,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 #[tokio::test]
 async fn much_goes_both_ways_byte_for_byte() {
     let line = Line::new().await;
-    let much: String = (0..200_000).map(|it| format!("{it:06x}")).collect();
+    let much = much();
     let length = much.len();
     let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
 

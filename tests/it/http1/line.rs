@@ -38,6 +38,12 @@ impl Line {
         Self { side, upstream }
     }
 
+    /// One before an application of each protocol: what is refused is refused before that matters.
+    pub(crate) async fn both(more: &str) -> [Self; 2] {
+        let http2 = format!("workload.protocol = 'h2'\n{more}");
+        [Self::with(more).await, Self::with(&http2).await]
+    }
+
     pub(crate) async fn caller(&self) -> Wire {
         Wire::to(self.side.inbound()).await
     }

@@ -12,4 +12,4 @@ mod upgrade;
 mod wire;
 
 pub(crate) use line::before;
-pub(crate) use wire::{Upstream, Wire};
+pub(crate) use wire::{Upstream, Wire, much};

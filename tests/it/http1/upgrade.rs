@@ -1,7 +1,7 @@
 //! Connections that go on in another protocol.
 
 use super::line::{Line, ONCE};
-use super::wire::{Wire, field};
+use super::wire::{Wire, field, much};
 
 const WEBSOCKET: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\n\
     upgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -207,7 +207,7 @@ async fn a_caller_that_leaves_while_the_answer_is_awaited_ends_the_request() {
 async fn much_goes_both_ways_at_once() {
     let line = Line::new().await;
     let (mut caller, mut upstream) = tunnel(&line).await;
-    let much: String = (0..100_000).map(|it| format!("{it:06x}")).collect();
+    let much = much();
 
     let there = async {
         caller.send(&much).await;
@@ -232,4 +232,23 @@ async fn a_tunnel_that_nothing_moves_in_is_broken_off() {
     let (caller_ended, upstream_ended) = tokio::join!(caller.rest(), upstream.rest());
 
     assert!(!caller_ended.1 && !upstream_ended.1, "a break looks like an end");
+}
+
+#[tokio::test]
+async fn draining_lets_what_goes_on_in_another_protocol_end() {
+    let line = Line::new().await;
+    let (mut caller, mut upstream) = tunnel(&line).await;
+    let mut idle = line.caller().await;
+    idle.send("GET / HT").await;
+
+    let stopping = tokio::spawn(line.side.stop());
+    caller.send("still here").await;
+    let heard = upstream.bytes(10).await;
+    caller.end().await;
+    upstream.end().await;
+    drop(idle);
+    stopping.await.unwrap();
+
+    assert_eq!(heard, "still here");
+    assert_eq!(caller.rest().await, (String::new(), true));
 }

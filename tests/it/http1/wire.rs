@@ -130,3 +130,12 @@ pub(crate) fn unchunked(mut chunks: &str) -> String {
         }
     }
 }
+
+/// Much text, no part of which looks like another.
+pub(crate) fn much() -> String {
+    use std::fmt::Write as _;
+    (0..200_000).fold(String::new(), |mut text, number| {
+        write!(text, "{number:06x}").unwrap();
+        text
+    })
+}

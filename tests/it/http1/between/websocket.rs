@@ -1,4 +1,4 @@
-//! WebSockets from one protocol to the other (RFC 8441, RFC 6455).
+//! Tunnels from one protocol to the other (RFC 8441, RFC 6455).
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -65,7 +65,7 @@ async fn a_caller_of_http2_reaches_an_upstream_of_http1() {
     let first = bytes(&mut body, 5).await;
     let ahead = upstream.bytes(5).await;
     out.send_data(Bytes::from_static(b"last"), true).unwrap();
-    let heard = upstream.rest().await;
+    let last = upstream.rest().await;
     upstream.send("bye").await;
     upstream.end().await;
     let bye = whole(&mut body).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_caller_of_http2_reaches_an_upstream_of_http1() {
     assert_eq!(agreed.headers.get("sec-websocket-protocol").unwrap(), "chat");
     assert!(!agreed.headers.contains_key("sec-websocket-accept"), "{:?}", agreed.headers);
     assert_eq!((&*first, &*ahead), ("first", "ahead"));
-    assert_eq!(heard, ("last".to_owned(), true));
+    assert_eq!(last, ("last".to_owned(), true));
     assert_eq!(bye, "bye");
 }
 
