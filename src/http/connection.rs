@@ -143,6 +143,8 @@ pub(super) enum Closing {
     Announced { since: Instant },
     /// The last stream we take is said; we end with the last of them.
     Draining,
+    /// The peer said goodbye; we end with the last of its streams.
+    Parting,
     /// What is written is to be flushed, then the socket shut.
     Flushing(Ended),
     /// The same, and what still comes is thrown away, for a bounded time.
@@ -339,6 +341,11 @@ where
             || self.output.len() - self.written >= OUTPUT_HIGH
     }
 
+    /// Whether there is still something to say and to hear.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(_) | Closing::Over)
+    }
+
     /// Reads once. `Ready(false)`: nothing more will come.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Ended>> {
         if self.read_closed {
@@ -385,7 +392,7 @@ where
 
     /// Handles the frames that are complete.
     fn process(&mut self) {
-        while matches!(self.closing, Closing::No | Closing::Announced { .. } | Closing::Draining) {
+        while self.is_open() {
             match self.next_frame() {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -446,8 +453,9 @@ where
 
     /// Ends a draining connection with its last stream.
     fn finish_if_done(&mut self) -> bool {
-        let done =
-            self.closing == Closing::Draining && self.streams.is_empty() && self.output.is_empty();
+        let done = matches!(self.closing, Closing::Draining | Closing::Parting)
+            && self.streams.is_empty()
+            && self.output.is_empty();
         if done {
             self.close(Ended::Closed);
         }
@@ -593,7 +601,7 @@ where
     H: FnMut(Incoming),
 {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        while !matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
+        while self.is_open() {
             if let Poll::Ready(why) = self.turn(cx) {
                 return Poll::Ready(why);
             }

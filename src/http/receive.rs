@@ -522,19 +522,16 @@ where
 
     /// The peer takes no more streams of ours, or will begin no more of its own.
     fn goaway(&mut self, last: u32, code: ErrorCode) -> Result<(), Fatal> {
-        if let Role::Client(shared) = &self.role {
-            shared.retire();
-            tracing::debug!(last, %code, "upstream sends us away");
-        }
         if self.closing == Closing::No {
-            self.closing = Closing::Draining;
+            self.closing = Closing::Parting;
         }
-        if matches!(self.role, Role::Client(_)) {
-            let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
-            for id in left_out {
-                if let Some(mut stream) = self.remove(id) {
-                    stream.break_off(CallError::LeftOut, ErrorCode::RefusedStream);
-                }
+        let Role::Client(shared) = &self.role else { return self.idle_talk() };
+        shared.retire();
+        tracing::debug!(last, %code, "upstream sends us away");
+        let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
+        for id in left_out {
+            if let Some(mut stream) = self.remove(id) {
+                stream.break_off(CallError::LeftOut, ErrorCode::RefusedStream);
             }
         }
         self.idle_talk()
