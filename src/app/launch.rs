@@ -7,7 +7,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use prometheus::Registry;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -144,17 +144,6 @@ fn listen(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, StartErr
     net::listen(address, reuse_port).map_err(|source| StartError::Listen { address, source })
 }
 
-/// Makes sure that the port is nobody's: workers share theirs, and the kernel would let another
-/// sidecar of the same user share it too, unasked.
-fn claim(address: SocketAddr) -> Result<(), StartError> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)
-    };
-    bind().map_err(|source| StartError::Listen { address, source })
-}
-
 /// The sockets of all workers, in the making.
 struct Sockets {
     bound: Bound,
@@ -192,7 +181,7 @@ impl Sockets {
         service: Option<&ServiceName>,
     ) -> Result<SocketAddr, StartError> {
         if address.port() != 0 {
-            claim(address)?;
+            net::claim(address).map_err(|source| StartError::Listen { address, source })?;
         }
         for entries in &mut self.entries {
             let failed = |source| StartError::Listen { address, source };

@@ -43,6 +43,8 @@ const TURNS: usize = 16;
 const LINGER: Duration = Duration::from_secs(1);
 /// Buffers are given back after this long without a byte.
 const SHRINK_AFTER: Duration = Duration::from_secs(5);
+/// Frames in a row that move nothing before a peer is taken for hostile.
+pub(super) const CHATTER: u32 = 10_000;
 /// The largest frame payload we take: the protocol's smallest limit, which we leave in place.
 pub(super) const MAX_FRAME: u32 = frame::DEFAULT_MAX_FRAME_SIZE;
 
@@ -141,6 +143,8 @@ pub(super) enum Closing {
     Announced { since: Instant },
     /// The last stream we take is said; we end with the last of them.
     Draining,
+    /// The peer said goodbye; we end with the last of its streams.
+    Parting,
     /// What is written is to be flushed, then the socket shut.
     Flushing(Ended),
     /// The same, and what still comes is thrown away, for a bounded time.
@@ -221,8 +225,8 @@ struct Clock {
     partial: (u32, Option<Instant>),
     /// Bytes written when they were looked at, and since when no more were while some waited.
     unwritten: (u64, Option<Instant>),
-    /// Since when faults are not forgiven yet.
-    faults_since: Instant,
+    /// Until when what is long ago was taken back.
+    forgiven: Instant,
 }
 
 impl Clock {
@@ -239,7 +243,7 @@ impl Clock {
             last_busy: now,
             partial: (0, None),
             unwritten: (0, None),
-            faults_since: now,
+            forgiven: now,
         }
     }
 }
@@ -337,6 +341,11 @@ where
             || self.output.len() - self.written >= OUTPUT_HIGH
     }
 
+    /// Whether there is still something to say and to hear.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(_) | Closing::Over)
+    }
+
     /// Reads once. `Ready(false)`: nothing more will come.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Ended>> {
         if self.read_closed {
@@ -383,7 +392,7 @@ where
 
     /// Handles the frames that are complete.
     fn process(&mut self) {
-        while matches!(self.closing, Closing::No | Closing::Announced { .. } | Closing::Draining) {
+        while self.is_open() {
             match self.next_frame() {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -444,8 +453,9 @@ where
 
     /// Ends a draining connection with its last stream.
     fn finish_if_done(&mut self) -> bool {
-        let done =
-            self.closing == Closing::Draining && self.streams.is_empty() && self.output.is_empty();
+        let done = matches!(self.closing, Closing::Draining | Closing::Parting)
+            && self.streams.is_empty()
+            && self.output.is_empty();
         if done {
             self.close(Ended::Closed);
         }
@@ -551,13 +561,16 @@ where
         None
     }
 
-    /// Takes back faults that are long ago: a quarter of what is allowed for each second.
+    /// Takes back what is long ago: for each second a quarter of the faults that are allowed, and a
+    /// hundredth of the frames that move nothing, so that a peer may ask for ever whether we live.
     fn forgive(&mut self, now: Instant) {
-        let passed = now.duration_since(self.clock.faults_since).as_millis();
-        let forgiven = passed * u128::from(self.options.resets) / 4000;
-        if self.faults == 0 || forgiven > 0 {
-            self.clock.faults_since = now;
-            self.faults -= self.faults.min(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        let seconds = now.duration_since(self.clock.forgiven).as_secs();
+        if seconds > 0 {
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            let faults = (self.options.resets / 4).max(1).saturating_mul(seconds);
+            self.faults = self.faults.saturating_sub(faults);
+            self.chatter = self.chatter.saturating_sub((CHATTER / 100).saturating_mul(seconds));
+            self.clock.forgiven = now;
         }
     }
 }
@@ -588,7 +601,7 @@ where
     H: FnMut(Incoming),
 {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        while !matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
+        while self.is_open() {
             if let Poll::Ready(why) = self.turn(cx) {
                 return Poll::Ready(why);
             }

@@ -224,6 +224,11 @@ impl HeadReader {
         }
     }
 
+    /// Returns whether what was read so far is of a gRPC call.
+    pub(super) fn is_grpc(&self) -> bool {
+        crate::model::is_grpc(&self.fields)
+    }
+
     /// Judges what was read as the head of a request.
     pub(super) fn request(mut self) -> Result<Checked<RequestHead>, HeadError> {
         if let Some(fault) = self.fault.take() {
@@ -268,16 +273,6 @@ impl HeadReader {
             fields: self.fields,
         };
         Ok(Checked { head, content_length: self.content_length })
-    }
-
-    /// Returns what was read of a request's head, if that is beyond the limits: its method, and the
-    /// fields before it was.
-    pub(super) fn too_large(&self) -> Option<RequestHead> {
-        (self.fault == Some(HeadError::TooLarge)).then(|| RequestHead {
-            method: self.method.clone().unwrap_or_default(),
-            fields: self.fields.clone(),
-            ..RequestHead::default()
-        })
     }
 
     /// Judges what was read as the head of an answer.

@@ -295,7 +295,11 @@ impl Pipe {
         let mut state = self.state.borrow_mut();
         state.told = false;
         let Some(bytes) = state.chunks.take(limit) else {
-            return state.end.clone().map_or(Piece::Wait, Piece::End);
+            return match &state.end {
+                Some(end) => Piece::End(end.clone()),
+                None if state.closed => Piece::End(End::Broken(ErrorCode::Cancel)),
+                None => Piece::Wait,
+            };
         };
         state.buffered -= bytes.len();
         state.keep(&bytes);

@@ -5,17 +5,14 @@ use std::rc::Rc;
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::http::connection::{Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
-use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Step, Version};
+use crate::http::connection::{CHATTER, Closing, Connection, Fatal, MAX_FRAME, Role, Unfinished};
+use crate::http::exchange::{CallError, CallEvent, Gone, Incoming, Reply, Version};
 use crate::http::frame::{self, ErrorCode, FrameError, FrameHeader, Payload, Scope, write};
 use crate::http::message::{Checked, HeadError, HeadReader};
 use crate::http::pipe::Pipe;
 use crate::http::stream::{Asks, Receiving, Sending, Side, Stream, signed};
-use crate::model::RequestHead;
 use crate::model::ResponseHead;
 
-/// Frames in a row that move nothing before a peer is taken for hostile.
-const CHATTER: u32 = 10_000;
 /// CONTINUATION frames of one head.
 const CONTINUATIONS: u32 = 32;
 
@@ -277,11 +274,13 @@ where
             return if knew { self.count_fault() } else { self.idle_talk() };
         }
         self.last_taken = id;
-        if let Some(start) = reader.too_large() {
-            return self.refuse_large(id, &start, end_stream);
-        }
-        let Ok(request) = reader.request() else {
-            return self.reset_for_fault(id, ErrorCode::ProtocolError);
+        let is_grpc = reader.is_grpc();
+        let request = match reader.request() {
+            Ok(request) => request,
+            Err(HeadError::Malformed(_)) => {
+                return self.reset_for_fault(id, ErrorCode::ProtocolError);
+            }
+            Err(HeadError::TooLarge) => return self.refuse_large(id, end_stream, is_grpc),
         };
         let asks = Asks::of(&request.head);
         let owed = request.content_length.filter(|_| asks != Asks::Tunnel);
@@ -312,43 +311,21 @@ where
         Ok(())
     }
 
-    /// Answers a head beyond the limits, and the stream is over: 431 (RFC 6585 section 5), or for gRPC
-    /// `RESOURCE_EXHAUSTED`.
-    ///
-    /// `start` is what was read of the head.
-    fn refuse_large(
-        &mut self,
-        id: u32,
-        start: &RequestHead,
-        end_stream: bool,
-    ) -> Result<(), Fatal> {
-        let is_grpc = start.is_grpc();
-        let line = "header list too large";
-        let mut head = ResponseHead::new(if is_grpc { 200 } else { 431 });
+    /// Answers a head beyond the limits: 431 (RFC 6585 section 5), or `RESOURCE_EXHAUSTED` if it
+    /// was seen to be gRPC's. The stream is over.
+    fn refuse_large(&mut self, id: u32, end_stream: bool, grpc: bool) -> Result<(), Fatal> {
+        let mut head = ResponseHead::new(if grpc { 200 } else { 431 });
         head.fields.push(b"x-dyelane-reason", b"malformed");
-        let answer = if is_grpc {
+        if grpc {
             head.fields.push(b"content-type", b"application/grpc");
             head.fields.push(b"grpc-status", b"8");
-            head.fields.push(b"grpc-message", line.as_bytes());
-            Pipe::empty()
-        } else {
-            head.fields.push(b"content-type", b"text/plain; charset=utf-8");
-            Pipe::full(format!("{line}\n").into(), None)
-        };
-        let inbound = Pipe::new();
-        let side = Side::Server { reply: Reply::new(), asks: Asks::of(start) };
-        self.begin(id, side, Sending::Head, inbound.clone(), None);
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.receiving = Receiving::Body;
-            if end_stream {
-                stream.received_all(None);
-            }
+            head.fields.push(b"grpc-message", b"header list too large");
         }
-        inbound.close();
-        self.step(id, Step::Answer(head, answer));
-        self.ready.push(id);
-        // The stream now ends in peace, which makes up for one fault: this one counts all the same.
-        self.count_fault()?;
+        self.write_response(id, &head, true);
+        self.abandoned.push(id);
+        if !end_stream {
+            write::reset_stream(&mut self.output, id, ErrorCode::NoError);
+        }
         self.count_fault()
     }
 
@@ -440,7 +417,7 @@ where
             (Asks::HeadOnly, _) | (_, 204 | 304) => Some(0),
             _ => content_length,
         };
-        if end_stream && !stream.kept_its_length() && asks != Asks::HeadOnly {
+        if end_stream && !stream.kept_its_length() {
             return self.reset_for_fault(id, ErrorCode::ProtocolError);
         }
         stream.receiving = Receiving::Body;
@@ -545,19 +522,16 @@ where
 
     /// The peer takes no more streams of ours, or will begin no more of its own.
     fn goaway(&mut self, last: u32, code: ErrorCode) -> Result<(), Fatal> {
-        if let Role::Client(shared) = &self.role {
-            shared.retire();
-            tracing::debug!(last, %code, "upstream sends us away");
-        }
         if self.closing == Closing::No {
-            self.closing = Closing::Draining;
+            self.closing = Closing::Parting;
         }
-        if matches!(self.role, Role::Client(_)) {
-            let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
-            for id in left_out {
-                if let Some(mut stream) = self.remove(id) {
-                    stream.break_off(CallError::LeftOut, ErrorCode::RefusedStream);
-                }
+        let Role::Client(shared) = &self.role else { return self.idle_talk() };
+        shared.retire();
+        tracing::debug!(last, %code, "upstream sends us away");
+        let left_out: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
+        for id in left_out {
+            if let Some(mut stream) = self.remove(id) {
+                stream.break_off(CallError::LeftOut, ErrorCode::RefusedStream);
             }
         }
         self.idle_talk()

@@ -32,7 +32,7 @@ where
 {
     /// Turns what is ready into frames, one stream after the other, until the output is full.
     pub(super) fn produce(&mut self) {
-        if matches!(self.closing, Closing::Flushing(_) | Closing::Lingering(..)) {
+        if !self.is_open() {
             return;
         }
         self.follow_wishes();
@@ -54,7 +54,8 @@ where
     fn follow_wishes(&mut self) {
         match &self.role {
             Role::Server { shared, .. } => {
-                if shared.draining.get() && self.closing == Closing::No {
+                let undrained = matches!(self.closing, Closing::No | Closing::Parting);
+                if shared.draining.get() && undrained {
                     // RFC 9113 section 6.8: first the highest number there is, so that nothing the
                     // caller sends meanwhile is lost; a PING tells when it knows.
                     write::go_away(&mut self.output, LAST_STREAM, ErrorCode::NoError, "");
@@ -147,7 +148,7 @@ where
         }
     }
 
-    pub(super) fn step(&mut self, id: u32, step: Step) {
+    fn step(&mut self, id: u32, step: Step) {
         let Some(stream) = self.streams.get(&id) else { return };
         match step {
             Step::Reset(code) => self.reset_stream(id, code, CallError::Reset(code)),
@@ -176,11 +177,14 @@ where
                 let code = ErrorCode::InternalError;
                 return self.reset_stream(id, code, CallError::Reset(code));
             }
-            // What an answer of our own has to say does not go out with these.
-            (Asks::HeadOnly, _) | (_, 204 | 304) if body.buffered() > 0 => body.close(),
             _ => {}
         }
-        let bodiless = body.is_closed() || body.is_at_end();
+        // What an answer of our own has to say does not go out with these.
+        let unwanted = *asks == Asks::HeadOnly || matches!(head.status, 204 | 304);
+        let bodiless = body.is_at_end() || (unwanted && body.buffered() > 0);
+        if bodiless {
+            body.close();
+        }
         self.write_response(id, &head, bodiless);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.moved = true;
@@ -403,7 +407,9 @@ where
                 block.scheme(head.scheme.as_str().as_bytes());
                 block.path(head.path.as_bytes());
             }
-            block.authority(head.authority.as_bytes());
+            if !head.authority.is_empty() {
+                block.authority(head.authority.as_bytes());
+            }
             if let Some(protocol) = &head.protocol {
                 block.field(b":protocol", protocol.as_bytes(), false);
             }

@@ -29,15 +29,20 @@ pub struct RequestHead {
 impl RequestHead {
     /// Returns whether this is a gRPC call, by its content type.
     pub fn is_grpc(&self) -> bool {
-        let kind = self.fields.get(b"content-type").unwrap_or_default();
-        kind.strip_prefix(b"application/grpc")
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        is_grpc(&self.fields)
     }
 
     /// Returns the path without its query.
     pub fn path_only(&self) -> &str {
         self.path.split_once('?').map_or(&*self.path, |(path, _)| path)
     }
+}
+
+/// Returns whether a message with these fields is of a gRPC call, by its content type.
+pub fn is_grpc(fields: &Fields) -> bool {
+    let kind = fields.get(b"content-type").unwrap_or_default();
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 impl fmt::Debug for RequestHead {

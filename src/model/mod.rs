@@ -11,6 +11,6 @@ mod name;
 
 pub use catalog::{Catalog, Services};
 pub use fields::{Edit, Fields, Iter as FieldsIter};
-pub use head::{RequestHead, ResponseHead, Scheme};
+pub use head::{RequestHead, ResponseHead, Scheme, is_grpc};
 pub use instance::{Instance, Status};
 pub use name::{InvalidName, LaneName, ServiceName, TenantId};

@@ -15,6 +15,18 @@ const BACKLOG: i32 = 4096;
 /// With `reuse_port`, several listeners share the port and the kernel deals connections out among
 /// them, so that each worker thread can have its own. An IPv6 listener takes IPv6 only.
 pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = socket_at(address, reuse_port)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Makes sure that nobody listens at `address`, where [`listen`] is about to with `reuse_port`: the
+/// kernel would let another process of the same user share the port unasked.
+pub fn claim(address: SocketAddr) -> io::Result<()> {
+    socket_at(address, false).map(drop)
+}
+
+fn socket_at(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -26,8 +38,7 @@ pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> 
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Returns where the client of an accepted connection meant to connect, if the packet filter

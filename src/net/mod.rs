@@ -21,7 +21,7 @@ mod sniff;
 pub use accept::accept;
 pub use detect::{DETECT_BYTES, Detected, detect};
 pub use dial::{DialError, dial};
-pub use listener::{listen, original_destination};
+pub use listener::{claim, listen, original_destination};
 pub use relay::{RELAY_BUFFER, RelayEnd, RelayEnding, relay};
 pub use replay::Replay;
 pub use sniff::{Sniffed, sniff};

@@ -198,7 +198,6 @@ async fn a_head_beyond_the_limits_is_refused() {
 
     for answer in [http, http1] {
         assert_eq!((answer.status, &*answer.reason()), (431, "malformed"));
-        assert_eq!(answer.text(), "header list too large\n");
     }
     assert_eq!(grpc.grpc(), (200, "8".to_owned(), "malformed".to_owned()));
     assert!(mesh.app(USER, BASELINE).seen().is_empty());

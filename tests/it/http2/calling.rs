@@ -8,9 +8,9 @@ use dyelane::http::ErrorCode::{self, *};
 use dyelane::http::frame::{Settings, flag, kind};
 use dyelane::http::{Call, CallError, CallEvent, End, Ended, ErrorCode as Code, Pipe};
 
-use super::engine::{Calling, OPTIONS, answer, event, failure, local, read, request};
+use super::engine::{Calling, OPTIONS, Serving, answer, event, failure, local, read, request};
 use super::wire::{
-    Fields, Heard, OK, Wire, block, body, data, go_away, head, ping, priority, raw, reset,
+    Fields, GET, Heard, OK, Wire, block, body, data, go_away, head, ping, priority, raw, reset,
     settings, window,
 };
 
@@ -411,6 +411,26 @@ async fn a_call_given_up_looks_broken_even_if_all_of_its_answer_is_here() {
         call.cancel(Code::Cancel);
 
         assert_eq!(read(&call.body).await, (Vec::new(), End::Broken(Cancel)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_given_up_before_it_went_out_does_not_look_empty() {
+    local(async {
+        let (mut calling, call) = asked().await;
+        calling.wire.send(&head(1, OK, false)).await;
+        calling.wire.send(&data(1, b"some of it", false)).await;
+        let given = answer(&call).await;
+        let mut serving = Serving::begun(OPTIONS).await;
+        serving.wire.send(&head(1, GET, true)).await;
+        let incoming = serving.request().await;
+
+        incoming.reply.answer(given, call.body.clone());
+        call.cancel(Cancel);
+        let heard = serving.wire.rest_of(1).await;
+
+        assert_eq!(heard.last(), Some(&Heard::Reset { stream: 1, code: Cancel }));
     })
     .await;
 }

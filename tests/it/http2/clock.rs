@@ -9,7 +9,7 @@ use dyelane::model::ResponseHead;
 use tokio::time::{Instant, sleep};
 
 use super::engine::{OPTIONS, Serving, local};
-use super::wire::{GET, Heard, POST, block, data, head, ping, raw};
+use super::wire::{GET, Heard, POST, block, data, head, ping, raw, reset};
 
 const HASTY: Options = Options {
     first_frame: Duration::from_millis(400),
@@ -181,6 +181,37 @@ async fn a_drain_does_not_wait_for_a_caller_that_never_says_it_understood() {
         assert_eq!(said.first(), Some(&last((1 << 31) - 1)));
         assert!(said.contains(&last(0)), "{said:?}");
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_may_ask_for_ever_whether_we_live() {
+    local(async {
+        let mut serving = Serving::in_memory(OPTIONS, &Settings::default()).await;
+        serving.wire.send(&head(1, POST, false)).await;
+
+        for _ in 0..15_000 {
+            later(Duration::from_secs(1)).await;
+            serving.wire.send(&ping([1; 8])).await;
+            assert_eq!(serving.wire.hear().await, Heard::Pong([1; 8]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn resets_now_and_then_are_forgiven() {
+    local(async {
+        let mut serving = Serving::in_memory(OPTIONS, &Settings::default()).await;
+
+        for at in 0..1000 {
+            later(Duration::from_millis(50)).await;
+            serving.wire.send(&head(2 * at + 1, POST, false)).await;
+            serving.wire.send(&reset(2 * at + 1, ErrorCode::Cancel)).await;
+        }
+
+        assert!(matches!(serving.wire.settled().await[..], [Heard::Pong(_)]));
     })
     .await;
 }

@@ -12,6 +12,7 @@ mod chance;
 mod clock;
 mod engine;
 mod hostile;
+mod independent;
 mod serving;
 mod sharing;
 mod spec;

@@ -268,6 +268,22 @@ async fn a_head_beyond_the_limits_is_answered_431_and_hurts_no_other_stream() {
 }
 
 #[tokio::test]
+async fn a_grpc_call_beyond_the_limits_is_told_so_in_its_own_words() {
+    local(async {
+        let (mut wire, ..) = Serving::begun(OPTIONS).await.echo();
+        let many = vec![("x", "y"); 200];
+
+        let grpc = [POST, &[("content-type", "application/grpc")], &many].concat();
+        wire.send(&head(1, &grpc, true)).await;
+        let heard = wire.rest_of(1).await;
+
+        assert_eq!((heard[0].status(), heard[0].field("grpc-status")), (Some("200"), Some("8")));
+        assert!(heard[0].ends());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
     local(async {
         let mut serving = Serving::begun(Options { streams: 3, ..OPTIONS }).await;
@@ -381,8 +397,12 @@ async fn a_caller_that_says_goodbye_is_served_to_the_end() {
         let incoming = serving.request().await;
 
         serving.wire.send(&go_away(0, 0)).await;
-        serving.wire.settled().await;
+        // It speaks of streams the server might begin; its own may still come.
+        serving.wire.send(&head(3, GET, true)).await;
+        let late = serving.request().await;
         echo(incoming).await;
+        serving.wire.rest_of(1).await;
+        echo(late).await;
         let rest = serving.wire.until(|it| *it == Heard::Closed).await;
 
         assert_eq!(body(&rest), b"hello");
