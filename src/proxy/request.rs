@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use crate::http::Reply;
 use crate::http::Version;
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
-use crate::proxy::caller::{Caller, Story};
+use crate::proxy::caller::{Basis, Caller, Story};
 use crate::proxy::deadline::{Timer, earlier, grpc_timeout, write_grpc_timeout};
 use crate::proxy::error::ProxyError;
 use crate::proxy::pool::Terms;
@@ -35,6 +36,8 @@ use crate::telemetry::Retry;
 
 /// Attempts a request has at most, whatever the policy.
 const ATTEMPTS: usize = 10;
+/// How often an answer is looked at that may be silent for ever.
+const LASTS: Duration = Duration::from_secs(60);
 /// Connections that may turn out to be closed before one is an instance's failure.
 const STALE: usize = 3;
 
@@ -72,22 +75,35 @@ impl Worker {
         }
         let route = self.prepare(&world, &caller, &mut head, &mut story);
         let head = Rc::new(head);
+        let mut timer = Timer::default();
         let (route, outcome) = match route {
             Ok(route) => {
                 let request = (head.clone(), &body, &*reply, version);
                 let passage = Self::passage(&world, &route, request, &story);
-                let outcome = self.deliver(&passage, &mut story).await;
-                (Some(route), outcome)
+                let outcome = self.attempts(&passage, &mut timer, &mut story).await;
+                let due = passage.due;
+                (Some(route), outcome.map(|answer| (answer, due)))
             }
             Err(error) => (None, Err(error)),
         };
+        let mut basis = Basis::World(world);
         let response = match outcome {
-            Ok(response) => response,
+            Ok((answer, due)) => {
+                body.forget();
+                let Answer { mut head, call, flight } = answer;
+                story.answered(&head);
+                basis.sign(route.as_ref(), &mut head, &story);
+                reply.answer(head, call.body.clone());
+                let idle = route.and_then(|it| it.settings.timeouts.idle);
+                let rest = Rest { body: &body, reply: &reply, call: &call, due, idle };
+                let failure = rest.see_through(timer, || basis.let_go(&story, &caller)).await;
+                story.failure = failure;
+                drop(flight);
+                call.body.clone()
+            }
             Err(error) => {
                 let (mut answer, pipe) = reply::answer(&error, &head);
-                if let Some(route) = &route {
-                    route.sign(&world, &mut answer, &story);
-                }
+                basis.sign(route.as_ref(), &mut answer, &story);
                 story.failure = Some(error.label());
                 story.status = answer.status;
                 story.grpc_status = retry::grpc_status(&answer);
@@ -96,7 +112,7 @@ impl Worker {
                 pipe
             }
         };
-        story.end(self.recorder(), &world, &caller, &head, &body, &response);
+        story.end(self.recorder(), &basis, &caller, &head, &body, &response);
     }
 
     /// Finds out whose request it is and where it goes, and makes its head ready to go there.
@@ -128,26 +144,6 @@ impl Worker {
         };
         let due = limit.and_then(|limit| story.begun.checked_add(limit));
         Passage { world, route, head, body, reply, version, due }
-    }
-
-    /// Sends the request until an attempt brings an answer, and sees the answer through.
-    async fn deliver(
-        &self,
-        passage: &Passage<'_>,
-        story: &mut Story,
-    ) -> Result<Rc<Pipe>, ProxyError> {
-        let mut timer = Timer::default();
-        let answer = self.attempts(passage, &mut timer, story).await?;
-        passage.body.forget();
-        let Answer { mut head, call, flight } = answer;
-        story.status = head.status;
-        story.grpc_status = retry::grpc_status(&head);
-        story.time_to_head.set(Some(story.begun.elapsed()));
-        passage.route.sign(passage.world, &mut head, story);
-        passage.reply.answer(head, call.body.clone());
-        self.see_through(passage, &call, &mut timer, story).await;
-        drop(flight);
-        Ok(call.body.clone())
     }
 
     /// Makes one attempt after the other for as long as the policy has it.
@@ -302,52 +298,71 @@ impl Worker {
             _ => passage.head.clone(),
         }
     }
+}
 
+/// What is left of a request once its answer has begun.
+struct Rest<'a> {
+    body: &'a Pipe,
+    reply: &'a Reply,
+    call: &'a Call,
+    /// When it is to be over, whatever happens.
+    due: Option<Instant>,
+    /// How long nothing may move.
+    idle: Option<Duration>,
+}
+
+impl Rest<'_> {
     /// Waits until the caller has the whole answer, or the answer took too long, or either side
-    /// broke off. The bodies move meanwhile without our doing.
-    async fn see_through(
-        &self,
-        passage: &Passage<'_>,
-        call: &Call,
-        timer: &mut Timer,
-        story: &mut Story,
-    ) {
-        let idle = passage.route.settings.timeouts.idle;
-        let moved = || passage.body.moved() + call.body.moved();
-        let mut last = (moved(), Instant::now());
-        timer.set(earlier(passage.due, idle.map(|idle| last.1 + idle)));
+    /// broke off; returns why, if it was not whole. The bodies move meanwhile without our doing.
+    ///
+    /// `lasts` is called whenever that turns out to take long.
+    async fn see_through(&self, mut timer: Timer, mut lasts: impl FnMut()) -> Option<&'static str> {
+        let mut last = (self.moved(), Instant::now());
+        timer.set(self.next_look(last.1, last.1));
         let gone = poll_fn(|cx| {
             loop {
-                if let Poll::Ready(gone) = passage.reply.poll_gone(cx) {
+                if let Poll::Ready(gone) = self.reply.poll_gone(cx) {
                     return Poll::Ready(Some(gone));
                 }
                 if timer.poll_due(cx).is_pending() {
                     return Poll::Pending;
                 }
+                lasts();
                 let now = Instant::now();
-                let late = passage.due.is_some_and(|due| due <= now);
-                if late || moved() == last.0 {
+                if self.moved() != last.0 {
+                    last = (self.moved(), now);
+                }
+                let silent = self.idle.is_some_and(|idle| now.duration_since(last.1) >= idle);
+                if silent || self.due.is_some_and(|due| due <= now) {
                     return Poll::Ready(None);
                 }
-                last = (moved(), now);
-                timer.set(earlier(passage.due, idle.map(|idle| now + idle)));
+                timer.set(self.next_look(last.1, now));
             }
         })
         .await;
         match gone {
-            Some(Gone::Answered) => {}
-            Some(Gone::Broken) => story.failure = Some("interrupted"),
+            Some(Gone::Answered) => None,
+            Some(Gone::Broken) => Some("interrupted"),
             Some(Gone::Left) => {
-                story.failure = Some(ProxyError::CallerLeft.label());
-                call.cancel(ErrorCode::Cancel);
+                self.call.cancel(ErrorCode::Cancel);
+                Some(ProxyError::CallerLeft.label())
             }
             None => {
-                story.failure = Some(ProxyError::Deadline.label());
-                call.cancel(ErrorCode::Cancel);
-                passage.body.close();
-                poll_fn(|cx| passage.reply.poll_gone(cx)).await;
+                self.call.cancel(ErrorCode::Cancel);
+                self.body.close();
+                poll_fn(|cx| self.reply.poll_gone(cx)).await;
+                Some(ProxyError::Deadline.label())
             }
         }
+    }
+
+    fn moved(&self) -> u64 {
+        self.body.moved() + self.call.body.moved()
+    }
+
+    fn next_look(&self, last_moved: Instant, now: Instant) -> Option<Instant> {
+        let silent = self.idle.and_then(|idle| last_moved.checked_add(idle));
+        earlier(self.due, silent.or(Some(now + LASTS)))
     }
 }
 
