@@ -11,10 +11,10 @@
 //! All of it belongs to one thread; nothing here locks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::http::few::Few;
 use crate::http::frame::ErrorCode;
 use crate::http::pipe::{Listener, Pipe};
 use crate::http::ready::Ready;
@@ -73,7 +73,7 @@ pub struct Reply {
 
 #[derive(Default)]
 struct ReplyState {
-    steps: VecDeque<Step>,
+    steps: Few<Step>,
     connection: Listener,
     task: Option<Waker>,
     gone: Option<Gone>,
@@ -161,7 +161,7 @@ impl Reply {
         }
         state.gone = Some(gone);
         state.connection = Listener::Nobody;
-        for step in state.steps.drain(..) {
+        while let Some(step) = state.steps.pop_front() {
             if let Step::Answer(_, body) = step {
                 body.close();
             }
@@ -233,7 +233,7 @@ pub enum CallEvent {
 pub struct Call {
     /// The body of the answer.
     pub body: Rc<Pipe>,
-    events: RefCell<VecDeque<CallEvent>>,
+    events: RefCell<Few<CallEvent>>,
     task: RefCell<Option<Waker>>,
     cancelled: Cell<Option<ErrorCode>>,
     connection: RefCell<Listener>,

@@ -67,6 +67,12 @@ fn text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
+/// Reads a number of digits only.
+fn number<N: std::str::FromStr>(bytes: &[u8]) -> Option<N> {
+    let digits = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(bytes).ok().filter(|_| digits)?.parse().ok()
+}
+
 /// Bytes of an authority: what is printed, but for what ends or precedes a host.
 #[expect(clippy::indexing_slicing, reason = "the compiler runs it, and checks every index")]
 const AUTHORITY: [bool; 256] = {
@@ -165,8 +171,7 @@ impl HeadReader {
     }
 
     fn length(&mut self, value: &[u8]) {
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let length = text(value).and_then(|text| text.parse().ok()).filter(|_| digits);
+        let length = number(value);
         match (length, self.content_length) {
             (Some(_), None) => {
                 self.content_length = length;
@@ -208,11 +213,8 @@ impl HeadReader {
                 place.replace(text).is_some()
             }
             b"status" => {
-                let status = match value {
-                    [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => text(value),
-                    _ => None,
-                };
-                let Some(status) = status.and_then(|text| text.parse().ok()) else {
+                let status = number(value).filter(|_| value.len() == 3);
+                let Some(status @ 100..) = status else {
                     return self.refuse(":status is no status");
                 };
                 self.status.replace(status).is_some()

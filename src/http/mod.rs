@@ -21,6 +21,7 @@ pub mod hpack;
 mod client;
 mod connection;
 mod exchange;
+mod few;
 mod http1;
 mod message;
 mod pace;

@@ -1,12 +1,12 @@
 //! A body on its way from one connection to another: bounded, in order, ended exactly once.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::http::few::Few;
 use crate::http::frame::ErrorCode;
 use crate::http::ready::{Credit, Ready};
 use crate::model::Fields;
@@ -100,7 +100,7 @@ struct Kept {
 /// body in tiny pieces takes no more memory than its bytes.
 #[derive(Default)]
 struct Chunks {
-    whole: VecDeque<Bytes>,
+    whole: Few<Bytes>,
     /// Small pieces, behind the others.
     tail: BytesMut,
 }
