@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A connection is a future on one thread. What comes in becomes an [`Incoming`] with a head that
-//! was checked ([`message`]), a [`Pipe`] for its body and a [`Reply`] for its answer; what goes out
+//! was checked (`message`), a [`Pipe`] for its body and a [`Reply`] for its answer; what goes out
 //! is a [`Call`]. This floor knows nothing of tenants, services or instances: it moves messages
 //! without loss, without mixing them up, and within bounds.
 //!

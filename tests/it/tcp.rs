@@ -1,5 +1,7 @@
 //! Connections that are no HTTP, or are not to be looked at: bytes through a whole sidecar.
 
+use tokio::net::TcpStream;
+
 use crate::harness::side::{Side, table};
 use crate::harness::within;
 use crate::http1::{Upstream, Wire, before, much};
@@ -220,7 +222,12 @@ async fn nobody_to_connect_to_is_a_closed_connection() {
     )))
     .await;
 
-    Wire::to(side.listener_of("db")).await.ended().await;
+    // The reset may come before our own connect has returned.
+    if let Ok(stream) = TcpStream::connect(side.listener_of("db")).await {
+        Wire::new(stream).ended().await;
+    }
+    let failures = "upstream_connect_failures_total{cause=\"refused\",service=\"db\"}";
+    side.until_metric(failures, 1).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 //! FrameHeader::payload the bytes behind it  ─► Payload, which borrows them
 //! ```
 //!
-//! Writing appends to the bytes a connection is about to send: [`write`]. What a frame means to its
+//! Writing appends to the bytes a connection is about to send: [`mod@write`]. What a frame means to its
 //! stream, and whether it may come now, is not known here.
 
 mod error;
