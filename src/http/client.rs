@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::http::connection::{Connection, Ended, Options, Role};
+use crate::http::connection::{Connection, Ended, Role};
 use crate::http::exchange::{Call, CallError, CallEvent, Incoming};
 use crate::http::frame;
+use crate::http::options::Options;
 use crate::http::pipe::Pipe;
 use crate::http::ready::Ready;
 use crate::http::server::greet;

@@ -11,19 +11,24 @@
 //! is a [`Call`]. This floor knows nothing of tenants, services or instances: it moves messages
 //! without loss, without mixing them up, and within bounds.
 //!
-//! The HTTP/2 engine is our own: [`frame`] and [`hpack`] are functions of bytes, `connection`
-//! with `receive` and `send` is the protocol. HTTP/1.1 is hyper's.
+//! The HTTP/2 engine is our own: [`frame`] and [`hpack`] are functions of bytes, `connection` is
+//! the protocol, with `receive`, `heads`, `send`, `clock` and `closing`. HTTP/1.1 is hyper's.
 
 pub mod field;
 pub mod frame;
 pub mod hpack;
 
+mod chunks;
 mod client;
+mod clock;
+mod closing;
 mod connection;
 mod exchange;
 mod few;
+mod heads;
 mod http1;
 mod message;
+mod options;
 mod pace;
 mod pipe;
 mod ready;
@@ -33,10 +38,11 @@ mod server;
 mod stream;
 
 pub use client::{Client, connect};
-pub use connection::{Ended, Options};
+pub use connection::Ended;
 pub use exchange::{Call, CallError, CallEvent, Gone, Incoming, Reply, Version};
 pub use frame::ErrorCode;
 pub use http1::{Http1, connect_http1, serve_http1};
 pub use message::HeadLimits;
+pub use options::Options;
 pub use pipe::{Closed, End, Piece, Pipe};
 pub use server::{Server, serve};

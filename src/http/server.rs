@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::http::connection::{Connection, Ended, Options, Role};
+use crate::http::connection::{Connection, Ended, Role};
 use crate::http::exchange::Incoming;
 use crate::http::frame::{self, DEFAULT_WINDOW, write};
 use crate::http::http1::Http1Shared;
+use crate::http::options::Options;
 use crate::http::ready::Ready;
 
 /// What a serving connection and its handle have in common.

@@ -12,12 +12,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::http::connection::Options;
 use crate::http::exchange::{Call, CallError, CallEvent};
 use crate::http::http1::body::PipeBody;
 use crate::http::http1::call::Exchange;
 use crate::http::http1::driver::Driver;
 use crate::http::http1::interim::Heard;
+use crate::http::options::Options;
 use crate::http::pipe::Pipe;
 use crate::model::RequestHead;
 

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::http::connection::{Ended, Options};
+use crate::http::connection::Ended;
 use crate::http::exchange::{Gone, Incoming, Reply, Step, Version};
 use crate::http::frame::ErrorCode;
 use crate::http::http1::body::{PipeBody, receive_request};
@@ -32,6 +32,7 @@ use crate::http::http1::tunnel::{Tunnel, below};
 use crate::http::http1::watch::{Busy, Watch, Watched};
 use crate::http::http1::websocket;
 use crate::http::message::{HeadError, HeadLimits};
+use crate::http::options::Options;
 use crate::http::pipe::{End, Pipe};
 use crate::http::server::Server;
 use crate::model::RequestHead;

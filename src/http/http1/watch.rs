@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::http::connection::{Ended, Options};
+use crate::http::connection::Ended;
+use crate::http::options::Options;
 use crate::net::Replay;
 
 /// How long a connection that we close stays to let the caller read our last answer.
