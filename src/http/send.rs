@@ -17,6 +17,9 @@ use crate::model::Fields;
 use crate::model::RequestHead;
 use crate::model::ResponseHead;
 
+/// The part of the time a stream may be stalled that it may be so at the cost of others.
+const STARVING: u32 = 30;
+
 /// What came of looking for something to send on a stream.
 enum Pumped {
     /// A frame was written; there may be more.
@@ -347,10 +350,30 @@ where
                 stalled.push(*id);
             }
         }
+        stalled.extend(self.hog(now).filter(|id| !stalled.contains(id)));
         for id in stalled {
             let code = ErrorCode::Cancel;
             self.reset_stream(id, code, CallError::Reset(code));
         }
+    }
+
+    /// Returns the stream that is to go so that others can go on, if some have waited for the
+    /// connection's window for a while: of those whose own window is used up and stays so, the one
+    /// for which that is longest.
+    ///
+    /// A server that gives a stream as much window as the connection lets nobody else's body in once
+    /// its application leaves one unread.
+    fn hog(&self, now: Instant) -> Option<u32> {
+        let limit = self.options.stall / STARVING;
+        let waited = |stream: &Stream| {
+            stream.stalled_since.is_some_and(|since| now.duration_since(since) >= limit)
+        };
+        let starving = |id: &u32| self.streams.get(id).is_some_and(waited);
+        if !self.starved.iter().any(starving) {
+            return None;
+        }
+        let hogs = self.streams.iter().filter(|(_, it)| it.send_window <= 0 && waited(it));
+        hogs.min_by_key(|(id, it)| (it.stalled_since, **id)).map(|(id, _)| *id)
     }
 
     /// Tells the pool how much the connection carries, so that it can choose among several.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dyelane::http::frame::{self, Settings, kind};
-use dyelane::http::{Ended, ErrorCode, Options, Pipe};
+use dyelane::http::{CallError, Ended, ErrorCode, Options, Pipe};
 use dyelane::model::ResponseHead;
 use tokio::time::{Instant, sleep};
 
-use super::engine::{OPTIONS, Serving, local};
-use super::wire::{GET, Heard, POST, block, data, head, ping, raw, reset};
+use super::engine::{Calling, OPTIONS, Serving, answer, failure, local};
+use super::wire::{GET, Heard, OK, POST, block, data, head, ping, raw, reset, window};
 
 const HASTY: Options = Options {
     first_frame: Duration::from_millis(400),
@@ -121,6 +121,48 @@ async fn a_caller_that_takes_no_byte_loses_its_stream_and_nothing_else() {
         assert!(begun.elapsed() >= HASTY.stall);
         assert!(body.is_closed());
         assert!(!serving.ended.is_finished());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_nobody_reads_does_not_starve_the_others_for_long() {
+    local(async {
+        // The server gives the connection no more window than a stream.
+        let mut calling = Calling::in_memory(OPTIONS, &Settings::default()).await;
+        let body = |length| Pipe::full(Bytes::from(vec![7; length]), None);
+        let unread = calling.post(&body(100_000));
+        calling
+            .wire
+            .until(|it| matches!(it, Heard::Data { bytes, .. } if bytes.len() < 16_384))
+            .await;
+        let other = calling.post(&body(100));
+        let begun = Instant::now();
+
+        let heard = calling.wire.until_late(|it| matches!(it, Heard::Reset { .. })).await;
+        calling.wire.send(&window(0, 65_535)).await;
+        let rest = calling.wire.rest_of(3).await;
+        calling.wire.send(&head(3, OK, true)).await;
+
+        assert_eq!(heard.last(), Some(&Heard::Reset { stream: 1, code: ErrorCode::Cancel }));
+        assert!(begun.elapsed() < OPTIONS.stall / 20, "{:?}", begun.elapsed());
+        assert_eq!(rest.last().unwrap().stream(), 3);
+        assert_eq!(answer(&other).await.status, 200);
+        assert_eq!(failure(&unread).await, CallError::Reset(ErrorCode::Cancel));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_nobody_reads_may_wait_while_it_starves_nobody() {
+    local(async {
+        let mut calling = Calling::in_memory(OPTIONS, &Settings::default()).await;
+        let _unread = calling.post(&Pipe::full(Bytes::from(vec![7; 100_000]), None));
+        let begun = Instant::now();
+
+        calling.wire.until_late(|it| matches!(it, Heard::Reset { .. })).await;
+
+        assert!(begun.elapsed() >= OPTIONS.stall, "{:?}", begun.elapsed());
     })
     .await;
 }

@@ -67,7 +67,7 @@ async fn a_caller_that_gives_up_is_heard_upstream_within_milliseconds() {
         times.push(begun.elapsed());
     }
     times.sort_unstable();
-    assert!(times[10] < Duration::from_millis(20), "{times:?}");
+    assert!(times[10] < Duration::from_millis(50), "{times:?}");
 }
 
 #[tokio::test]
