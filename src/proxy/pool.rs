@@ -272,7 +272,8 @@ impl Pool {
     fn queue(&self, place: Place, terms: &Terms) -> Result<Waiter<'_>, ProxyError> {
         let mut peers = self.peers.borrow_mut();
         let peer = peers.entry(place).or_default();
-        if peer.waiting.len() >= terms.pending.max(1) {
+        // Those before whom a connection has room wait for no more than their turn on this thread.
+        if peer.waiting.len() >= terms.pending.max(1) && peer.free().is_none() {
             return Err(ProxyError::Pending { address: place.0 });
         }
         let ticket = self.ticket.replace(self.ticket.get() + 1);
