@@ -169,6 +169,8 @@ impl Pipe {
             return;
         }
         state.end = Some(End::Broken(code));
+        // Told again: a reader that waits for a window of its own has not looked since.
+        state.told = false;
         state.tell_reader();
         state.shut();
     }

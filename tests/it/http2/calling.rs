@@ -436,6 +436,30 @@ async fn an_answer_given_up_before_it_went_out_does_not_look_empty() {
 }
 
 #[tokio::test]
+async fn an_answer_given_up_while_its_caller_takes_nothing_is_reset_at_once() {
+    local(async {
+        let (mut calling, call) = asked().await;
+        calling.wire.send(&head(1, OK, false)).await;
+        let given = answer(&call).await;
+        let mut serving = Serving::begun(OPTIONS).await;
+        serving.wire.send(&settings(&[(4, 0)])).await;
+        serving.wire.send(&head(1, GET, true)).await;
+        let incoming = serving.request().await;
+        incoming.reply.answer(given, call.body.clone());
+        serving.wire.until(|it| it.status().is_some()).await;
+        calling.wire.send(&data(1, b"all of it", true)).await;
+        calling.wire.settled().await;
+        serving.wire.settled().await;
+
+        call.cancel(Cancel);
+        let heard = serving.wire.rest_of(1).await;
+
+        assert_eq!(heard.last(), Some(&Heard::Reset { stream: 1, code: Cancel }));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_upgrade_goes_out_as_an_extended_connect_and_comes_back_as_101() {
     local(async {
         for method in ["GET", "CONNECT"] {
