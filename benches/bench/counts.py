@@ -7,6 +7,7 @@ cannot be trusted.
 import re
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from . import install, load
@@ -28,6 +29,8 @@ def run(peers: list, columns: list, binaries: dict, cores: Cores) -> None:
         for peer in peers:
             binary = binaries[peer.name]
             profile = install.ROOT / "target" / f"callgrind.{peer.name}"
+            for old in profile.parent.glob(profile.name + ".*"):
+                old.unlink()
             under = (valgrind, "--tool=callgrind", f"--callgrind-out-file={profile}")
             with proxy(peer, binary, Path(name), cores.proxy, under=under) as running:
                 found = [instructions(running, column, cores, profile) for column in columns]
@@ -71,6 +74,8 @@ def system_calls(running: Running, column: Column, cores: Cores) -> str:
         counting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:
         return "-"
+    # It does not say when it has begun.
+    time.sleep(0.5)
     outcome = load.run(column, port, cores.load, requests=COUNTED)
     counting.send_signal(2)
     found = re.search(r"^(\d+),", counting.communicate()[1], re.M)
