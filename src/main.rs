@@ -7,6 +7,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use dyelane::cli::{Arguments, Outcome};
 
+/// Requests are small allocations that live for microseconds. Kept off huge pages, mimalloc holds no
+/// more at rest than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = dyelane::cli::run(Arguments::parse());
     match outcome {
