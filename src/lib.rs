@@ -7,7 +7,7 @@
 //!  6  app                          wire it: build everything from a file, reload, drain
 //!  5  admin                        show it
 //!  4  proxy                        do it: the life of a request
-//!  3  http                         move messages
+//!  3  http   registry              move messages; say who is there
 //!  2  tenant  routing  balance     decide it
 //!  1  config  telemetry  net       read, tell, connect
 //!  0  model   live                 name it
@@ -22,6 +22,7 @@ pub mod admin;
 pub mod proxy;
 
 pub mod http;
+pub mod registry;
 
 pub mod balance;
 pub mod routing;

@@ -1,6 +1,6 @@
 //! `[tenants.NAME]` and `[lanes.NAME]`: where tenants go, and what lanes fall back to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::reading::Section;
 use crate::config::written;
@@ -10,19 +10,24 @@ use crate::model::LaneName;
 const MOST_FALLBACKS: usize = 8;
 
 /// `[tenants.NAME]`: what is particular to a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tenant {
     /// The lane it is sent to; none: the one of its own name.
     pub lane: Option<LaneName>,
     /// Turned off, it is routed as if it were no tenant, and still carried onward.
-    #[serde(rename = "enabled", serialize_with = "written::inverse")]
+    #[serde(
+        rename = "enabled",
+        serialize_with = "written::inverse",
+        deserialize_with = "written::read_inverse"
+    )]
     pub disabled: bool,
     /// Whether its requests fail rather than reach the baseline.
     pub strict: bool,
 }
 
 /// What becomes of a request whose rung has instances of which none is healthy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUnhealthy {
     /// It goes on to the next rung, as if there were none.
@@ -33,7 +38,8 @@ pub enum OnUnhealthy {
 }
 
 /// `[lanes.NAME]`: what is particular to a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Lane {
     /// The lanes tried, in order, after the lane and its dotted parents, before the baseline. At
     /// most 8.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize as _, Deserializer, Serialize, Serializer};
 
 use crate::config::{CorrelationId, PercentageKey, RetryOn};
 
@@ -24,6 +24,11 @@ pub(super) fn limit<S: Serializer>(limit: &Option<Duration>, to: S) -> Result<S:
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 pub(super) fn inverse<S: Serializer>(flag: &bool, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_bool(!flag)
+}
+
+/// Reads such a flag.
+pub(super) fn read_inverse<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(!bool::deserialize(from)?)
 }
 
 impl Serialize for RetryOn {

@@ -5,12 +5,14 @@
 //!                                                    └─ anything else ─► dial ─► relay
 //! ```
 //!
-//! Nothing here knows of requests, tenants or services. What the first bytes of a connection mean
+//! A small client for control traffic ([`Client`]) is here too. Nothing else knows of requests;
+//! nothing at all of tenants or services. What the first bytes of a connection mean
 //! is decided by [`detect`], a function of those bytes and of nothing else.
 //!
 //! Floor 1: uses nothing else of the crate.
 
 mod accept;
+mod client;
 mod detect;
 mod dial;
 mod listener;
@@ -19,6 +21,7 @@ mod replay;
 mod sniff;
 
 pub use accept::accept;
+pub use client::{Answer, Bounds, Client, ClientError};
 pub use detect::{DETECT_BYTES, Detected, detect};
 pub use dial::{DialError, dial};
 pub use listener::{claim, listen, original_destination};

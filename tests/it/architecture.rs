@@ -8,14 +8,22 @@ const FLOORS: &[&[&str]] = &[
     &["model", "live"],
     &["config", "telemetry", "net"],
     &["tenant", "routing", "balance"],
-    &["http"],
-    &["proxy"],
+    &["http", "registry"],
+    &["proxy", "discovery"],
     &["admin"],
     &["app"],
     &["cli"],
 ];
 /// Modules that compute and never wait, look at a clock or open anything.
 const PURE: &[&str] = &["model", "config", "tenant", "routing", "balance"];
+/// Files of other modules that do nothing else either, by how their path below `src` begins.
+const PURE_FILES: &[&str] = &[
+    "src/registry/record.rs",
+    "src/registry/wire.rs",
+    "src/registry/rules.rs",
+    "src/registry/store",
+    "src/registry/peers/protocol",
+];
 /// What a module that computes has no use for.
 const NOT_PURE: &[&str] =
     &["async ", ".await", "tokio::", "std::fs", "std::net::Tcp", "std::net::Udp", "Instant::now"];
@@ -128,7 +136,8 @@ fn the_core_is_pure() {
     let mut wrong = Vec::new();
 
     for source in files("src", ".rs") {
-        if !PURE.contains(&source.module.as_str()) {
+        let is_pure_file = PURE_FILES.iter().any(|it| source.name.starts_with(it));
+        if !is_pure_file && !PURE.contains(&source.module.as_str()) {
             continue;
         }
         for (number, line) in source.code() {
