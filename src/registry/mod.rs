@@ -4,5 +4,9 @@
 //! what is below.
 
 pub mod api;
+pub mod dialect;
+pub mod encoded;
+pub mod fingerprint;
 pub mod record;
+pub mod watch;
 pub mod wire;
