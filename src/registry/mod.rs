@@ -5,8 +5,11 @@
 
 pub mod api;
 pub mod dialect;
+pub mod durable;
 pub mod encoded;
 pub mod fingerprint;
 pub mod record;
+pub mod rulebook;
+pub mod rules;
 pub mod watch;
 pub mod wire;
