@@ -20,8 +20,8 @@ use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
 use crate::registry::rulebook::{RuleError, Rulebook};
 use crate::registry::rules::{Edit, Rule};
 use crate::registry::scheduler::Schedulers;
-use crate::registry::store::{self, Change, Store};
-use crate::registry::watch::{Damper, Hub, News, Recent, Repeat, Topic};
+use crate::registry::store::{self, Change, ServiceKey, Store};
+use crate::registry::watch::{Damper, Hub, News, Recent, Repeat};
 use crate::telemetry::RegistryMetrics;
 
 /// The file of a node's number.
@@ -44,8 +44,6 @@ pub struct Settings {
     pub advertise: Option<Arc<str>>,
     /// How long things last in the store.
     pub store: store::Settings,
-    /// How often the silent are looked for.
-    pub pass: Duration,
     /// How often it renews its own registration.
     pub renew: Duration,
     /// How long a poll without news is held.
@@ -78,7 +76,6 @@ impl Default for Settings {
             host: "localhost".into(),
             advertise: None,
             store: store::Settings::default(),
-            pass: Duration::from_secs(60),
             renew: Duration::from_secs(30),
             hold: Duration::from_secs(30),
             data: None,
@@ -252,7 +249,7 @@ impl Node {
     }
 
     /// Says that requests to these services are spread in another way.
-    pub fn publish_schedulers(&self, schedulers: Schedulers, changed: Vec<Topic>) {
+    pub fn publish_schedulers(&self, schedulers: Schedulers, changed: Vec<ServiceKey>) {
         self.schedulers.publish(schedulers);
         let mut inner = self.lock();
         for topic in &changed {
@@ -397,8 +394,8 @@ impl Node {
 }
 
 /// Returns what watchers of an instance wait for.
-fn topic_of(key: &Key) -> Topic {
-    Topic { env: Arc::clone(&key.env), appid: Arc::clone(&key.appid) }
+fn topic_of(key: &Key) -> ServiceKey {
+    ServiceKey { env: Arc::clone(&key.env), appid: Arc::clone(&key.appid) }
 }
 
 /// Returns the number of this node: the one it is given, else the one on its disk, else a new one.

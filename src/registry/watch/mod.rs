@@ -13,5 +13,5 @@ mod hub;
 mod recent;
 
 pub use damper::{Damper, Repeat};
-pub use hub::{Hub, Interest, TooMany, Topic, Watch};
+pub use hub::{Hub, Interest, TooMany, Watch};
 pub use recent::{News, Recent};
