@@ -19,13 +19,15 @@ use crate::registry::wire::WATCH_PATH;
 
 /// How long a request's body may take.
 const BODY: Duration = Duration::from_secs(20);
+/// Where other nodes ask.
+const PEER_PATH: &str = "/v1/peer/";
 /// Longest body another node may send, in bytes: a snapshot comes in many.
 const PEER_BODY: usize = 64 << 20;
 
 /// Reads a request whole and answers it.
 pub(super) async fn answer(node: Arc<Node>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
     let (head, body) = request.into_parts();
-    let is_peer = head.uri.path().starts_with("/v1/peer/");
+    let is_peer = head.uri.path().starts_with(PEER_PATH);
     let limit = if is_peer { PEER_BODY } else { node.settings().body };
     let body = match whole(body, limit).await {
         Ok(body) => body,
@@ -58,6 +60,10 @@ pub async fn dispatch(node: &Arc<Node>, ask: Ask) -> Reply {
     if path.starts_with("/discovery/") {
         // It counts its requests itself, by the codes in its answers.
         return Box::pin(discovery::answer(node, ask)).await;
+    }
+    let peer_door = node.peer_door().filter(|_| path.starts_with(PEER_PATH));
+    if let Some(door) = peer_door {
+        return door(ask).await;
     }
     let started = Instant::now();
     let (call, answer) = match path {
