@@ -13,6 +13,8 @@ mod explain;
 mod explained;
 mod fetch;
 mod file;
+mod flip;
+mod node;
 mod print;
 mod status;
 
@@ -102,6 +104,13 @@ enum Verb {
     /// instance counts as healthy, or by what a running sidecar knows (--admin). Exits with 1 if
     /// no instance is found.
     Explain(explain::Explain),
+    /// Send a tenant to a lane, or turn it off and on
+    ///
+    /// Edits where that is decided, `[tenants.NAME]` of a file or the rules of a registry, and shows
+    /// first what changes. In a file nothing else changes, comments and layout included, and it is
+    /// replaced whole. In a registry every sidecar that watches it knows at once. Exits with 1 if
+    /// it is not done, 2 if the file is bad.
+    Flip(flip::Flip),
     /// Ask a running sidecar how it is
     ///
     /// Exits with 1 if it is not ready, or if its file has problems, or if nothing answers.
@@ -171,6 +180,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Verb::Run(file) => sidecar(file),
         Verb::Check(check) => check.run(output),
         Verb::Explain(explain) => block_on(explain.run(output)),
+        Verb::Flip(flip) => block_on(flip.run(output)),
         Verb::Status(status) => block_on(status.run(output)),
         Verb::Demo { once } => block_on(demo::run(once)),
         Verb::Completions { shell } => completions(shell),
