@@ -3,5 +3,6 @@
 //! Floor 3: uses [`config`](crate::config), [`net`](crate::net), [`telemetry`](crate::telemetry) and
 //! what is below.
 
+pub mod api;
 pub mod record;
 pub mod wire;
