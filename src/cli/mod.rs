@@ -16,7 +16,10 @@ mod file;
 mod flip;
 mod node;
 mod print;
+mod services;
+mod source;
 mod status;
+mod tenants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,6 +114,13 @@ enum Verb {
     /// replaced whole. In a registry every sidecar that watches it knows at once. Exits with 1 if
     /// it is not done, 2 if the file is bad.
     Flip(flip::Flip),
+    /// Say who is there, by service and lane
+    ///
+    /// As a running sidecar knows it, or a registry (--registry), or a file alone (--file). With the
+    /// name of a service, each of its instances; exits with 1 if there is no such service.
+    Services(services::Services),
+    /// Say where each tenant is sent, and who says so
+    Tenants(tenants::Tenants),
     /// Ask a running sidecar how it is
     ///
     /// Exits with 1 if it is not ready, or if its file has problems, or if nothing answers.
@@ -181,6 +191,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Verb::Check(check) => check.run(output),
         Verb::Explain(explain) => block_on(explain.run(output)),
         Verb::Flip(flip) => block_on(flip.run(output)),
+        Verb::Services(services) => block_on(services.run(output)),
+        Verb::Tenants(tenants) => block_on(tenants.run(output)),
         Verb::Status(status) => block_on(status.run(output)),
         Verb::Demo { once } => block_on(demo::run(once)),
         Verb::Completions { shell } => completions(shell),

@@ -30,7 +30,9 @@ pub(super) fn lines(old: &str, new: &str) -> String {
     };
     let above = around(&mut new.iter().take(before).skip(before.saturating_sub(AROUND)));
     let below = around(&mut new.iter().skip(new.len() - after).take(AROUND));
-    [above, gone, come, below].concat()
+    // An empty line at either end shows nothing.
+    let shown = [above.trim_start_matches('\n'), &gone, &come, below.trim_end_matches('\n'), "\n"];
+    shown.concat().trim_end_matches('\n').to_owned() + "\n"
 }
 
 #[cfg(test)]

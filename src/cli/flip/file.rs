@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::cli::flip::edit::edit;
-use crate::config::{Config, Parsed, Report, Tenant};
+use crate::config::{Config, Entry, Parsed, Report, Tenant};
 use crate::model::TenantId;
 
 /// Opened only if nobody has it yet, and at first for its owner alone.
@@ -23,16 +23,22 @@ pub(super) struct TenantFile {
 }
 
 impl TenantFile {
-    /// Reads the file, which a sidecar must be able to take up.
+    /// Reads the file, which a sidecar must be able to take up, what it says of `tenant` included.
     ///
     /// The outer error: it cannot be read at all. The inner one: what is wrong with what it says.
     /// Variables that are set where the sidecar runs, and not here, are nothing wrong.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Result<Self, Report>> {
+    pub(super) fn read(path: &Path, tenant: TenantId) -> anyhow::Result<Result<Self, Report>> {
         let name = path.display().to_string();
         let text = fs::read(path).with_context(|| format!("cannot read {name}"))?;
         let text = String::from_utf8(text).with_context(|| format!("{name} is no UTF-8 text"))?;
         let config = match parse(&name, &text) {
-            Ok(Parsed { config, .. }) => Some(config),
+            Ok(Parsed { config, quarantined }) => {
+                let own = Entry::Tenant(tenant.to_string());
+                if let Some(wrong) = quarantined.into_iter().find(|it| it.entry == own) {
+                    return Ok(Err(wrong.report));
+                }
+                Some(config)
+            }
             Err(report) if report.is_of_unset_variables() => None,
             Err(report) => return Ok(Err(report)),
         };
@@ -164,7 +170,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sidecar.toml");
         fs::write(&path, format!("{FILE}[tenants.alice]\nstrict = true\n")).unwrap();
-        let file = TenantFile::read(&path).unwrap().unwrap_or_else(|report| panic!("{report}"));
+        let file =
+            TenantFile::read(&path, alice()).unwrap().unwrap_or_else(|report| panic!("{report}"));
 
         let before = file.tenant(alice()).unwrap().unwrap();
         let after = Tenant { disabled: true, ..before.clone() };
@@ -183,7 +190,8 @@ mod tests {
         fs::write(&real, FILE).unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         symlink("real.toml", &link).unwrap();
-        let file = TenantFile::read(&link).unwrap().unwrap_or_else(|report| panic!("{report}"));
+        let file =
+            TenantFile::read(&link, alice()).unwrap().unwrap_or_else(|report| panic!("{report}"));
 
         file.replace("new").unwrap();
 
@@ -198,7 +206,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sidecar.toml");
         fs::write(&path, FILE).unwrap();
-        let file = TenantFile::read(&path).unwrap().unwrap_or_else(|report| panic!("{report}"));
+        let file =
+            TenantFile::read(&path, alice()).unwrap().unwrap_or_else(|report| panic!("{report}"));
         fs::write(&path, "theirs").unwrap();
 
         let refused = file.replace("ours").unwrap_err().to_string();

@@ -28,6 +28,7 @@ use crate::model::TenantId;
 
 /// Which tenant, and where to.
 #[derive(Debug, Args)]
+#[command(override_usage = "dyelane flip [OPTIONS] <TENANT> <LANE|--off|--on|--clear>")]
 pub(super) struct Flip {
     /// The tenant
     tenant: TenantId,
@@ -121,7 +122,7 @@ impl Flip {
     fn read_file(&self) -> Result<(Place, Option<Tenant>), Outcome> {
         let path = self.file.clone().unwrap_or_else(default_file);
         let bad = |error: anyhow::Error| print::bad_input(&error);
-        let file = TenantFile::read(&path).map_err(bad)?.map_err(|report| {
+        let file = TenantFile::read(&path, self.tenant).map_err(bad)?.map_err(|report| {
             print::talk(report.to_string().trim_end());
             Outcome::BadInput
         })?;
@@ -150,7 +151,7 @@ impl Flip {
         }
         let Change { name, before, after } = change;
         let (mut place, now) = match place {
-            Place::File(file) => match TenantFile::read(file.path())? {
+            Place::File(file) => match TenantFile::read(file.path(), name)? {
                 Ok(file) => {
                     let now = file.tenant(name)?;
                     (Place::File(Box::new(file)), now)
