@@ -44,7 +44,7 @@ pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
 pub use registry::{
-    InvalidSecret, Leases, Protection, RegistryConfig, RegistryLimits, RegistryLog, RegistryNode,
+    InvalidPlaceName, InvalidSecret, PlaceName, Leases, Protection, RegistryConfig, RegistryLimits, RegistryLog, RegistryNode,
     Secret, Token,
 };
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
