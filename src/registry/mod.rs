@@ -4,5 +4,15 @@
 //! what is below.
 
 pub mod api;
+pub mod dialect;
+pub mod durable;
+pub mod encoded;
+pub mod fingerprint;
+pub mod node;
 pub mod record;
+pub mod rulebook;
+pub mod rules;
+pub mod scheduler;
+pub mod store;
+pub mod watch;
 pub mod wire;

@@ -3,6 +3,7 @@
 //! Floor 3: everything that speaks HTTP here does so by [`Ask`] and [`Reply`], so that a dialect
 //! can be called from a test without a socket.
 
+pub mod admission;
 pub mod ask;
 pub mod reply;
 
