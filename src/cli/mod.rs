@@ -16,6 +16,7 @@ mod file;
 mod flip;
 mod node;
 mod print;
+mod registry;
 mod services;
 mod source;
 mod status;
@@ -125,6 +126,11 @@ enum Verb {
     ///
     /// Exits with 1 if it is not ready, or if its file has problems, or if nothing answers.
     Status(status::Status),
+    /// Be a node of the registry, until SIGTERM
+    ///
+    /// Serves the APIs of bilibili/discovery and of Eureka over one store, and tenant rules, to
+    /// every sidecar. One alone needs neither a file nor an argument; --peer makes a cluster.
+    Registry(Box<registry::Registry>),
     /// Show it all on loopback: four services, a sandbox, five sidecars, a flip under load
     Demo {
         /// End after the show: 0 if all was as it should be, else 1.
@@ -194,6 +200,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Verb::Services(services) => block_on(services.run(output)),
         Verb::Tenants(tenants) => block_on(tenants.run(output)),
         Verb::Status(status) => block_on(status.run(output)),
+        Verb::Registry(node) => node_of_registry(*node),
         Verb::Demo { once } => block_on(demo::run(once)),
         Verb::Completions { shell } => completions(shell),
     }
@@ -213,6 +220,12 @@ fn sidecar(file: WhichFile) -> anyhow::Result<Outcome> {
             Err(error) => Err(error.into()),
         }
     })
+}
+
+/// Runs a node of the registry to its end, on as many threads as there are CPUs.
+fn node_of_registry(node: registry::Registry) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start a runtime")?.block_on(node.run())
 }
 
 /// Writes the completions of `shell`.

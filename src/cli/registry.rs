@@ -89,9 +89,11 @@ impl Registry {
                 node.peers.push(peer);
             }
         }
-        for (said, here) in
-            [(self.region, &mut node.region), (self.zone, &mut node.zone), (self.env, &mut node.env)]
-        {
+        for (said, here) in [
+            (self.region, &mut node.region),
+            (self.zone, &mut node.zone),
+            (self.env, &mut node.env),
+        ] {
             if let Some(said) = said {
                 *here = said.into();
             }

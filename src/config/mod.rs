@@ -44,8 +44,8 @@ pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
 pub use registry::{
-    InvalidPlaceName, InvalidSecret, PlaceName, Leases, Protection, RegistryConfig, RegistryLimits, RegistryLog, RegistryNode,
-    Secret, Token,
+    InvalidPlaceName, InvalidSecret, Leases, PlaceName, Protection, RegistryConfig, RegistryLimits,
+    RegistryLog, RegistryNode, Secret, Token,
 };
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
 pub use services::{Balance, Service, UpstreamProtocol};
