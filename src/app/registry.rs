@@ -163,5 +163,6 @@ pub async fn run(
     let _level = init_logging(&config.log.level, config.log.format == LogFormat::Json)?;
     let _settings = settings(&config)?;
     let _ = announce(config.node.listen);
+    tokio::task::yield_now().await;
     Ok(())
 }
