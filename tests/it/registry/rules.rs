@@ -89,6 +89,9 @@ async fn what_is_no_rule_is_refused() {
         ("/v1/rules/tenants/alice", "[]"),
         ("/v1/rules/tenants/alice", r#"{"enabled": 7}"#),
         ("/v1/rules/tenants/%41", OFF),
+        ("/v1/rules/tenants/alice?for=", OFF),
+        ("/v1/rules/tenants/alice?for=1ms", OFF),
+        ("/v1/rules/tenants/alice?for=x", OFF),
         ("/v1/rules/lanes/", "{}"),
         ("/v1/rules/lanes/a", r#"{"fallback": ["a"]}"#),
     ] {
@@ -99,4 +102,17 @@ async fn what_is_no_rule_is_refused() {
     }
     assert_eq!(server.ask("PUT", "/v1/rules", TOKEN, OFF).await.status, 405);
     assert_eq!(server.get("/v1/rules/others/x").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_rule_may_hold_for_a_time() {
+    let server =
+        Server::with(Settings { token: Some("secret".into()), ..Settings::default() }).await;
+    let path = "/v1/rules/tenants/alice";
+
+    let written = server.ask("PUT", &format!("{path}?for=1s"), TOKEN, OFF).await;
+    let meanwhile = server.get(path).await;
+
+    assert_eq!((written.status, meanwhile.status), (200, 200));
+    within(async { while server.get(path).await.status != 404 {} }).await;
 }
