@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::{
     Authority, InvalidSecret, LogFormat, Protection, RegistryConfig, RegistryNode, Secret, Token,
 };
 use crate::registry::node::Settings;
 use crate::registry::record::NodeId;
+use crate::registry::server::{Registry, StartError};
 use crate::registry::store;
 use crate::telemetry::{LogError, init_logging};
 
@@ -44,6 +47,15 @@ pub enum RegistryError {
     /// It listens at every address, and none is known by which others reach it.
     #[error("cannot tell where others reach it: say so with --advertise, or `advertise`")]
     Unreachable,
+    /// The node does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+    /// It stopped by itself.
+    #[error("it can take no more connections, and has stopped")]
+    Listener,
     /// The log cannot be written as wanted.
     #[error("cannot log")]
     Log(#[from] LogError),
@@ -61,6 +73,7 @@ pub fn settings(config: &RegistryConfig) -> Result<Settings, RegistryError> {
     let Protection { enabled, window, share, least } = *protection;
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Ok(Settings {
+        listen: node.listen,
         id: node.id.map(|id| NodeId(id.into())),
         region: text(&node.region),
         zone: text(&node.zone),
@@ -161,8 +174,25 @@ pub async fn run(
     announce: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> Result<(), RegistryError> {
     let _level = init_logging(&config.log.level, config.log.format == LogFormat::Json)?;
-    let _settings = settings(&config)?;
-    let _ = announce(config.node.listen);
-    tokio::task::yield_now().await;
-    Ok(())
+    let on = |kind| signal(kind).map_err(RegistryError::Signals);
+    let (mut terminate, mut interrupt) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let registry = Registry::start(settings(&config)?).await?;
+    let address = registry.address();
+    tracing::info!(%address, node = registry.node().id().0, "the registry is up");
+    if let Err(error) = announce(address) {
+        tracing::debug!(%error, "nobody reads where it listens");
+    }
+    let has_failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = registry.stopped() => true,
+    };
+    tracing::info!("the registry stops");
+    tokio::select! {
+        () = registry.stop() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    if has_failed { Err(RegistryError::Listener) } else { Ok(()) }
 }
