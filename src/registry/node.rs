@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
 use crate::registry::api::admission::Admission;
+use crate::registry::api::{Ask, Reply};
 use crate::registry::durable::{Directory, DurableError};
 use crate::registry::encoded::Encoded;
 use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
@@ -30,6 +33,8 @@ const NUMBER: &str = "node";
 /// Who a node is, and its bounds.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where it listens; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
     /// Its number among all nodes; none: drawn once, and kept in `data`.
     pub id: Option<NodeId>,
     /// The region it runs in; may be empty.
@@ -60,7 +65,8 @@ pub struct Settings {
     pub zones: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Connections at a time.
     pub connections: usize,
-    /// Requests that wait for news at a time.
+    /// Requests that wait for news at a time; a tenth of the connections is kept from them all the
+    /// same.
     pub watchers: usize,
     /// Longest body of a request, in bytes.
     pub body: usize,
@@ -69,6 +75,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             id: None,
             region: "".into(),
             zone: "default".into(),
@@ -115,6 +122,12 @@ pub enum Told<'a> {
 /// Takes what peers are to hear of. It is called by writers, so it neither waits nor blocks.
 pub type Outbox = Box<dyn Fn(Told<'_>) + Send + Sync>;
 
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// Answers what other nodes ask below `/v1/peer/`.
+pub type PeerDoor = Box<dyn Fn(Ask) -> Answering + Send + Sync>;
+
 /// The store, and what changed in it: together under one lock, so that an index means one state.
 #[derive(Debug)]
 struct Inner {
@@ -137,6 +150,7 @@ pub struct Node {
     schedulers: Live<Schedulers>,
     members: Live<Vec<Member>>,
     outbox: OnceLock<Outbox>,
+    peer_door: OnceLock<PeerDoor>,
     readable: CancellationToken,
     stopping: CancellationToken,
     metrics: RegistryMetrics,
@@ -177,7 +191,7 @@ impl Node {
                 store: Store::new(id, settings.store.clone()),
                 recent: Recent::default(),
             }),
-            hub: Arc::new(Hub::new(settings.watchers)),
+            hub: Arc::new(Hub::new(watchers(&settings))),
             damper: Mutex::default(),
             encoded: Encoded::default(),
             admission: Admission::default(),
@@ -185,6 +199,7 @@ impl Node {
             schedulers: Live::new(Schedulers::default()),
             members: Live::new(Vec::new()),
             outbox: OnceLock::new(),
+            peer_door: OnceLock::new(),
             readable: CancellationToken::new(),
             stopping: CancellationToken::new(),
             metrics,
@@ -381,6 +396,16 @@ impl Node {
         let _ = self.outbox.set(outbox);
     }
 
+    /// Says who answers other nodes. Who says so second is not heard.
+    pub fn set_peer_door(&self, door: PeerDoor) {
+        let _ = self.peer_door.set(door);
+    }
+
+    /// Returns who answers other nodes; none: nobody does.
+    pub fn peer_door(&self) -> Option<&PeerDoor> {
+        self.peer_door.get()
+    }
+
     fn tell_peers(&self, told: Told<'_>) {
         if let Some(outbox) = self.outbox.get() {
             outbox(told);
@@ -425,6 +450,11 @@ impl Node {
         // stopping everything for.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns how many may wait: never so many that no connection is left for heartbeats.
+fn watchers(settings: &Settings) -> usize {
+    settings.watchers.min(settings.connections - settings.connections / 10)
 }
 
 /// Returns what watchers of an instance wait for.

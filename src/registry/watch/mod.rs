@@ -9,6 +9,7 @@
 //! request on one connection, so nobody can take its wake-up; it is gone when its request is.
 
 mod damper;
+pub mod draft;
 mod hub;
 mod recent;
 
