@@ -17,9 +17,11 @@
 
 mod authority;
 mod carriers;
+mod discovery;
 mod failure;
 mod file;
 mod health;
+mod overlay;
 mod place;
 mod problem;
 mod quarantine;
@@ -39,9 +41,14 @@ mod written;
 
 pub use authority::{Authority, InvalidAuthority};
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
+pub use discovery::{
+    Dialect, Discovery, EurekaAddress, EurekaSource, InvalidEurekaAddress, RegistrySource,
+    ServicePattern,
+};
 pub use failure::{Outlier, Retries, RetryOn, Timeouts};
 pub use file::Parsed;
 pub use health::{Health, Probe, ProbeKind};
+pub use overlay::{RemoteRules, Underlay};
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
@@ -84,6 +91,8 @@ pub struct Config {
     pub defaults: Service,
     /// The instances of `[[services."NAME".instances]]`, of all services.
     pub instances: Vec<Instance>,
+    /// `[discovery]`: who tells us of instances.
+    pub discovery: Discovery,
     /// `[limits]`: bounds on what one peer can make us hold.
     pub limits: Limits,
     /// `[runtime]`: threads, reloading, draining.
