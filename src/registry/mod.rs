@@ -5,4 +5,5 @@
 
 pub mod api;
 pub mod record;
+pub mod store;
 pub mod wire;
