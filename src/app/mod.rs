@@ -168,7 +168,8 @@ impl Sidecar {
     /// `drain_delay` while callers learn of it, takes no more connections, finishes what is under
     /// way within `drain_timeout`.
     ///
-    /// A registry that does not answer is waited for 3 s, and told again until the end.
+    /// A registry whose nodes all fail is not waited for, one that hangs for 3 s; both are told
+    /// again until the end.
     pub async fn stop(mut self) {
         let runtime = self.shared.world.snapshot().config.runtime;
         let was_told = self.depart().await;
@@ -201,11 +202,10 @@ impl Sidecar {
     async fn depart(&mut self) -> bool {
         let mut was_told = self.standing.borrow().was_told;
         self.leave.cancel();
-        let gone = self.standing.wait_for(|it| !it.is_known);
-        match tokio::time::timeout(DEPARTURE, gone).await {
-            Ok(Ok(standing)) => was_told |= standing.was_told,
-            Ok(Err(_)) => {}
-            Err(_) => tracing::warn!("the registry does not take our instance back; going on"),
+        let gone = self.standing.wait_for(|it| !it.is_known || it.is_owed);
+        // Where a node hangs, it is told again while we drain.
+        if let Ok(Ok(standing)) = tokio::time::timeout(DEPARTURE, gone).await {
+            was_told |= standing.was_told;
         }
         was_told
     }

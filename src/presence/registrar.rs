@@ -219,7 +219,7 @@ impl Registrar {
         self.metrics.set_registered(is_done);
         self.standing.send_modify(|it| {
             it.is_known = dealings.may_be_known;
-            it.is_registered = is_done;
+            it.is_owed = false;
             it.was_told |= is_done;
         });
         let Err(trouble) = outcome else {
@@ -250,7 +250,7 @@ impl Registrar {
                 self.metrics.registration_failed();
                 self.metrics.set_registered(false);
                 dealings.failures = dealings.failures.saturating_add(1);
-                self.standing.send_modify(|it| it.is_registered = false);
+                self.standing.send_modify(|it| it.is_owed = true);
                 return true;
             }
             tracing::info!(service = %dealings.plan.instance.service, "our instance is taken back");

@@ -25,8 +25,8 @@ impl Wellness {
 pub struct Standing {
     /// Whether a registry may know of us, whatever became of it since.
     pub is_known: bool,
-    /// Whether a registry took our registration and its last renewal.
-    pub is_registered: bool,
+    /// Whether every node was asked in vain to forget us.
+    pub is_owed: bool,
     /// Whether callers may have been sent to us by a registry, until they learn otherwise. Stays if
     /// our instance was taken back because we end.
     pub was_told: bool,

@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 mod lanes;
 mod registration;
+mod release;
 mod reload;
 mod retries;
 mod tcp;

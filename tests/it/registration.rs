@@ -215,11 +215,11 @@ async fn a_registry_that_returns_empty_is_told_again() {
     let side = Side::start(told(&app, &registry, "")).await;
     registry.until_last("renew").await;
 
-    registry.app.kill().await;
+    registry.die().await;
     side.until("/metrics", |it| it.text().contains("dyelane_registered 0")).await;
     let is_ready = side.admin("/readyz").await.status;
     registry.forget();
-    registry.app.revive();
+    registry.revive();
     registry.until(|it| !it.known().is_empty()).await;
 
     assert_eq!(is_ready, 200);
