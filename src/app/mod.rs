@@ -14,6 +14,7 @@
 mod control;
 mod launch;
 mod presence;
+pub mod registry;
 mod signals;
 
 use std::future::Future;

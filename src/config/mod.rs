@@ -55,8 +55,8 @@ pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
 pub use registration::{Registration, RegistryAddresses};
 pub use registry::{
-    InvalidSecret, Leases, Protection, RegistryConfig, RegistryLimits, RegistryLog, RegistryNode,
-    Secret, Token,
+    InvalidPlaceName, InvalidSecret, Leases, PlaceName, Protection, RegistryConfig, RegistryLimits,
+    RegistryLog, RegistryNode, Secret, Token,
 };
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
 pub use services::{Balance, Service, UpstreamProtocol};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -69,6 +70,46 @@ pub struct RegistryNode {
     pub schedulers: Option<PathBuf>,
     /// Who may write tenant rules.
     pub token: Token,
+}
+
+/// The name of a region, a zone, an environment or a host: what is shown, and no space, so that it
+/// can stand in a query, a header and a table. At most 255 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceName(String);
+
+/// Why a text is no [`PlaceName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPlaceName {
+    /// It has no character.
+    #[error("is empty")]
+    Empty,
+    /// It has more than 255 bytes.
+    #[error("is longer than 255 bytes")]
+    TooLong,
+    /// It has a space, or what is not shown.
+    #[error("has a space or a control character")]
+    Space,
+}
+
+impl FromStr for PlaceName {
+    type Err = InvalidPlaceName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlaceName> {
+        match text {
+            "" => Err(InvalidPlaceName::Empty),
+            _ if text.len() > LONGEST_NAME => Err(InvalidPlaceName::TooLong),
+            _ if text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+                Err(InvalidPlaceName::Space)
+            }
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl From<PlaceName> for String {
+    fn from(name: PlaceName) -> Self {
+        name.0
+    }
 }
 
 /// What writers of rules, and nodes among each other, prove themselves by.
@@ -303,17 +344,12 @@ fn authority(value: &Value<'_>) -> Option<Authority> {
     }
 }
 
-/// Reads the name of a place: what is shown and no space, so that it can stand in a query, a header
-/// and a table.
+/// Reads the name of a place.
 fn name(value: &Value<'_>) -> Option<String> {
-    let name = value.label()?;
-    if name.len() > LONGEST_NAME {
-        return value.refuse("is longer than 255 bytes", "choose a shorter name");
+    match value.text("a name in quotes")?.parse::<PlaceName>() {
+        Ok(name) => Some(name.into()),
+        Err(why) => value.refuse(why, "write a name without spaces, such as \"zone-a\""),
     }
-    if name.contains(char::is_whitespace) {
-        return value.refuse("has a space", "write a name without spaces, such as \"zone-a\"");
-    }
-    Some(name)
 }
 
 fn path(section: &mut Section<'_>, key: &'static str, default: &str) -> Option<PathBuf> {

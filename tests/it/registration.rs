@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use dyelane::registry::node::Settings;
+use dyelane::registry::record::{Key, State};
+use dyelane::registry::server::Registry;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::io::AsyncReadExt as _;
@@ -224,6 +227,38 @@ async fn a_registry_that_returns_empty_is_told_again() {
 
     assert_eq!(is_ready, 200);
     side.until_metric("registered", 1).await;
+}
+
+#[tokio::test]
+async fn our_own_registry_knows_of_us_from_beginning_to_end() {
+    let (app, registry) = (well(), Registry::start(Settings::default()).await.unwrap());
+    let address = registry.address();
+    let snippet = format!(
+        "workload = {{ lane = 'alice', zone = 'z1' }}\nregistration.addresses = ['{address}']"
+    );
+    let side = Side::start(told(&app, &FakeRegistry::start(), &snippet)).await;
+    let key =
+        Key { env: "prod".into(), appid: USER.into(), zone: "z1".into(), hostname: "pod-1".into() };
+    let known = |registry: &Registry| {
+        registry.node().read(|store| match &store.get(&key)?.record.state {
+            State::Live(registration) => Some(registration.clone()),
+            State::Evicted | State::Cancelled => None,
+        })
+    };
+
+    side.until_metric("registrations_total", 1).await;
+    let first = known(&registry).unwrap();
+    registry.node().write(|store, now| store.cancel(&key, now));
+    side.until_metric("registrations_total", 2).await;
+    let again = known(&registry).unwrap();
+    let inbound = side.inbound();
+    side.stop().await;
+
+    assert_eq!(*first.addrs, [format!("http://{inbound}").into()]);
+    assert_eq!(first.metadata.get("color").map(|it| &**it), Some("alice"));
+    assert_eq!((&first.addrs, &first.metadata), (&again.addrs, &again.metadata));
+    assert!(known(&registry).is_none());
+    registry.stop().await;
 }
 
 #[tokio::test]
