@@ -9,8 +9,8 @@ use crate::config::quarantine::{Entry, Quarantined};
 use crate::config::reading::{Document, Key, Section};
 use crate::config::syntax;
 use crate::config::{
-    Admin, Config, Inbound, Lane, Limits, Log, Outbound, Rule, Runtime, Service, Tenant,
-    TenantSection, Workload,
+    Admin, Config, Discovery, Inbound, Lane, Limits, Log, Outbound, Registration, Rule, Runtime,
+    Service, Tenant, TenantSection, Workload,
 };
 
 /// What a file says, and what of it was left out.
@@ -24,7 +24,8 @@ pub struct Parsed {
 
 /// A file of which every section is there, with one entry of each kind.
 const EVERY_SECTION: &str = "[workload]\n[inbound]\n[outbound]\n[tenants.x]\n[lanes.x]\n[[rule]]\n\
-                             [services.x]\n[[services.x.instances]]\n";
+                             [services.x]\n[[services.x.instances]]\n[discovery.registry]\n\
+                             [discovery.eureka]\n[registration]\n";
 
 impl Config {
     /// Reads a file called `file`. `variables` looks up what stands in for `${NAME}`.
@@ -123,6 +124,10 @@ fn read_file(file: &mut Section<'_>, wrong: &mut Vec<Wrong>) -> Option<Config> {
     file.named_tables("services", |table| {
         services.extend(Service::read_named(table, &defaults, &mut instances));
     });
+    let zone = workload.as_ref().and_then(|it| it.zone.clone());
+    let discovery = file.table("discovery", |it| Discovery::read(it, zone));
+    let registration = file
+        .table_if_given("registration", |it| Registration::read(it, workload.as_ref(), &discovery));
     let limits = file.table("limits", Limits::read);
     let runtime = file.table("runtime", Runtime::read);
     let admin = file.table("admin", Admin::read);
@@ -143,6 +148,8 @@ fn read_file(file: &mut Section<'_>, wrong: &mut Vec<Wrong>) -> Option<Config> {
         services,
         defaults,
         instances,
+        discovery,
+        registration: registration.flatten(),
         limits,
         runtime,
         admin,

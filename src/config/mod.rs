@@ -17,12 +17,16 @@
 
 mod authority;
 mod carriers;
+mod discovery;
 mod failure;
 mod file;
+mod health;
+mod overlay;
 mod place;
 mod problem;
 mod quarantine;
 mod reading;
+mod registration;
 mod registry;
 mod render;
 mod restart;
@@ -38,11 +42,18 @@ mod written;
 
 pub use authority::{Authority, InvalidAuthority};
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
+pub use discovery::{
+    Dialect, Discovery, EurekaAddress, EurekaSource, InvalidEurekaAddress, RegistrySource,
+    ServicePattern,
+};
 pub use failure::{Outlier, Retries, RetryOn, Timeouts};
 pub use file::Parsed;
+pub use health::{Health, Probe, ProbeKind};
+pub use overlay::{RemoteRules, Underlay};
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
+pub use registration::{Registration, RegistryAddresses};
 pub use registry::{
     InvalidPlaceName, InvalidSecret, Leases, PlaceName, Protection, RegistryConfig, RegistryLimits,
     RegistryLog, RegistryNode, Secret, Token,
@@ -82,6 +93,10 @@ pub struct Config {
     pub defaults: Service,
     /// The instances of `[[services."NAME".instances]]`, of all services.
     pub instances: Vec<Instance>,
+    /// `[discovery]`: who tells us of instances.
+    pub discovery: Discovery,
+    /// `[registration]`: our own instance, as a registry is told of it; none: nobody is told.
+    pub registration: Option<Registration>,
     /// `[limits]`: bounds on what one peer can make us hold.
     pub limits: Limits,
     /// `[runtime]`: threads, reloading, draining.
