@@ -9,7 +9,7 @@ use crate::config::quarantine::{Entry, Quarantined};
 use crate::config::reading::{Document, Key, Section};
 use crate::config::syntax;
 use crate::config::{
-    Admin, Config, Inbound, Lane, Limits, Log, Outbound, Rule, Runtime, Service, Tenant,
+    Admin, Config, Discovery, Inbound, Lane, Limits, Log, Outbound, Rule, Runtime, Service, Tenant,
     TenantSection, Workload,
 };
 
@@ -24,7 +24,8 @@ pub struct Parsed {
 
 /// A file of which every section is there, with one entry of each kind.
 const EVERY_SECTION: &str = "[workload]\n[inbound]\n[outbound]\n[tenants.x]\n[lanes.x]\n[[rule]]\n\
-                             [services.x]\n[[services.x.instances]]\n";
+                             [services.x]\n[[services.x.instances]]\n[discovery.registry]\n\
+                             [discovery.eureka]\n";
 
 impl Config {
     /// Reads a file called `file`. `variables` looks up what stands in for `${NAME}`.
@@ -123,6 +124,8 @@ fn read_file(file: &mut Section<'_>, wrong: &mut Vec<Wrong>) -> Option<Config> {
     file.named_tables("services", |table| {
         services.extend(Service::read_named(table, &defaults, &mut instances));
     });
+    let zone = workload.as_ref().and_then(|it| it.zone.clone());
+    let discovery = file.table("discovery", |it| Discovery::read(it, zone));
     let limits = file.table("limits", Limits::read);
     let runtime = file.table("runtime", Runtime::read);
     let admin = file.table("admin", Admin::read);
@@ -143,6 +146,7 @@ fn read_file(file: &mut Section<'_>, wrong: &mut Vec<Wrong>) -> Option<Config> {
         services,
         defaults,
         instances,
+        discovery,
         limits,
         runtime,
         admin,

@@ -1,4 +1,4 @@
-//! `sidecar.toml`: what the operator wrote, read once and checked whole.
+//! `sidecar.toml` and `registry.toml`: what the operator wrote, read once and checked whole.
 //!
 //! A [`Config`] that exists is valid: its names are names, its periods and sizes are in bounds, what
 //! it refers to is there. Nothing here opens a file, looks at a clock or reads the environment: the
@@ -15,13 +15,17 @@
 //!
 //! Floor 1: uses [`model`](crate::model).
 
+mod authority;
 mod carriers;
+mod discovery;
 mod failure;
 mod file;
+mod overlay;
 mod place;
 mod problem;
 mod quarantine;
 mod reading;
+mod registry;
 mod render;
 mod restart;
 mod rules;
@@ -34,12 +38,22 @@ mod tests;
 mod workload;
 mod written;
 
+pub use authority::{Authority, InvalidAuthority};
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
+pub use discovery::{
+    Dialect, Discovery, EurekaAddress, EurekaSource, InvalidEurekaAddress, RegistrySource,
+    ServicePattern,
+};
 pub use failure::{Outlier, Retries, RetryOn, Timeouts};
 pub use file::Parsed;
+pub use overlay::{RemoteRules, Underlay};
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
+pub use registry::{
+    InvalidSecret, Leases, Protection, RegistryConfig, RegistryLimits, RegistryLog, RegistryNode,
+    Secret, Token,
+};
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
 pub use services::{Balance, Service, UpstreamProtocol};
 pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};
@@ -75,6 +89,8 @@ pub struct Config {
     pub defaults: Service,
     /// The instances of `[[services."NAME".instances]]`, of all services.
     pub instances: Vec<Instance>,
+    /// `[discovery]`: who tells us of instances.
+    pub discovery: Discovery,
     /// `[limits]`: bounds on what one peer can make us hold.
     pub limits: Limits,
     /// `[runtime]`: threads, reloading, draining.

@@ -65,6 +65,15 @@ impl OnUnhealthy {
 }
 
 impl Lane {
+    /// Returns whether the file could say this of the lane `own`: for what is written elsewhere.
+    pub fn makes_sense(&self, own: &LaneName) -> bool {
+        let mut lanes = self.fallback.iter().enumerate();
+        let named_before =
+            |at: usize, it: &LaneName| self.fallback.iter().take(at).any(|one| one == it);
+        self.fallback.len() <= MOST_FALLBACKS
+            && lanes.all(|(at, it)| it != own && !named_before(at, it))
+    }
+
     /// Reads the lane `own`.
     pub(super) fn read(section: &mut Section<'_>, own: LaneName) -> Self {
         let mut fallback: Vec<LaneName> = Vec::new();

@@ -43,10 +43,16 @@ impl Catalog {
 
 impl FromIterator<Instance> for Catalog {
     fn from_iter<I: IntoIterator<Item = Instance>>(instances: I) -> Self {
+        instances.into_iter().map(Arc::new).collect()
+    }
+}
+
+impl FromIterator<Arc<Instance>> for Catalog {
+    fn from_iter<I: IntoIterator<Item = Arc<Instance>>>(instances: I) -> Self {
         let mut catalog = Self::default();
         for instance in instances {
             let service = catalog.services.entry(instance.service.clone()).or_default();
-            service.insert(instance.address, Arc::new(instance));
+            service.insert(instance.address, instance);
         }
         catalog
     }
