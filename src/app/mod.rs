@@ -164,8 +164,8 @@ impl Sidecar {
             let _ = hears.await;
         }
         self.shared.metrics.set_draining(true);
-        tracing::info!(delay = ?runtime.drain_delay, timeout = ?runtime.drain_timeout, "draining");
-        tokio::time::sleep(runtime.drain_delay).await;
+        tracing::info!(delay = ?runtime.drain_delay(false), timeout = ?runtime.drain_timeout, "draining");
+        tokio::time::sleep(runtime.drain_delay(false)).await;
         self.shared.drain.cancel();
         for worker in std::mem::take(&mut self.workers) {
             let _ = worker.await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::balance::load::Load;
 use crate::balance::outlier::Pause;
+use crate::balance::ramp::Ramp;
 use crate::config::Outlier;
 use crate::model::Instance;
 
@@ -46,6 +47,10 @@ pub(super) struct Knowledge {
     refusals: AtomicU32,
     pub(super) ejected: Pause,
     pub(super) unreachable: Pause,
+    /// Probes find it unhealthy.
+    unhealthy: AtomicBool,
+    /// How it gets its share when it is new, or healthy again.
+    start: Ramp,
 }
 
 /// Everyone of a rung, for the bounds of ejection.
@@ -53,13 +58,32 @@ pub(super) struct Knowledge {
 pub(super) struct Neighbours {
     all: Box<[Arc<Knowledge>]>,
     policy: Outlier,
+    /// How long a return, or a start beside others, takes.
+    slow_start: Option<Duration>,
     /// Whether a thread is ejecting someone.
     is_ejecting: AtomicBool,
 }
 
 impl Knowledge {
+    /// What is known of an endpoint that came to others.
+    pub(super) fn of_new() -> Self {
+        Self { start: Ramp::of_new(), ..Self::default() }
+    }
+
     pub(super) fn is_available(&self, now: Duration) -> bool {
-        !self.ejected.is_on(now) && !self.unreachable.is_on(now)
+        !self.ejected.is_on(now) && self.is_reachable(now)
+    }
+
+    fn is_reachable(&self, now: Duration) -> bool {
+        !self.unreachable.is_on(now) && !self.unhealthy.load(Relaxed)
+    }
+
+    /// Whoever is healthy again is known anew: what was before says nothing of it.
+    fn recovered(&self, now: Duration) {
+        self.failures.store(0, Relaxed);
+        self.refusals.store(0, Relaxed);
+        self.load.forget();
+        self.start.begin(now);
     }
 
     fn answered(&self, now: Duration) {
@@ -87,8 +111,16 @@ impl Knowledge {
 }
 
 impl Neighbours {
-    pub(super) fn new(all: Box<[Arc<Knowledge>]>, policy: Outlier) -> Self {
-        Self { all, policy, is_ejecting: AtomicBool::new(false) }
+    pub(super) fn new(
+        all: Box<[Arc<Knowledge>]>,
+        policy: Outlier,
+        slow_start: Option<Duration>,
+    ) -> Self {
+        Self { all, policy, slow_start, is_ejecting: AtomicBool::new(false) }
+    }
+
+    pub(super) fn slow_start(&self) -> Option<Duration> {
+        self.slow_start
     }
 
     pub(super) fn policy(&self) -> &Outlier {
@@ -151,7 +183,7 @@ impl Endpoint {
         Flight { endpoint: Arc::clone(self) }
     }
 
-    /// Returns whether it is neither ejected nor unreachable.
+    /// Returns whether it is neither ejected, nor unreachable, nor unhealthy.
     pub fn is_available(&self, now: Duration) -> bool {
         self.knowledge.is_available(now)
     }
@@ -161,15 +193,33 @@ impl Endpoint {
         self.knowledge.ejected.is_on(now)
     }
 
-    /// Returns whether connecting to it does not fail, as far as we know.
+    /// Returns whether connecting to it does not fail and probes find it healthy, as far as we
+    /// know.
     pub fn is_reachable(&self, now: Duration) -> bool {
-        !self.knowledge.unreachable.is_on(now)
+        self.knowledge.is_reachable(now)
     }
 
-    /// Returns the share of its requests it gets while it comes back slowly: 0.1 to 1.0.
+    /// Returns whether probes find it unhealthy.
+    pub fn is_unhealthy(&self) -> bool {
+        self.knowledge.unhealthy.load(Relaxed)
+    }
+
+    /// Takes in what probes find. One that is healthy again comes back slowly.
+    pub fn set_healthy(&self, is_healthy: bool, now: Duration) {
+        // The return is prepared before anybody is sent there.
+        if is_healthy && self.is_unhealthy() {
+            self.knowledge.recovered(now);
+        }
+        self.knowledge.unhealthy.store(!is_healthy, Relaxed);
+    }
+
+    /// Returns the share of its requests it gets while it starts, or comes back, slowly: 0.1 to
+    /// 1.0.
     pub fn share(&self, now: Duration) -> f32 {
-        let Knowledge { ejected, unreachable, .. } = &*self.knowledge;
-        ejected.share(now).min(unreachable.share(now))
+        let Knowledge { ejected, unreachable, start, .. } = &*self.knowledge;
+        let period = self.rung.slow_start;
+        let back = ejected.share(now, period).min(unreachable.share(now, period));
+        back.min(start.share(now, period))
     }
 
     /// Returns the requests in flight, of all worker threads and worlds.

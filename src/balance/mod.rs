@@ -10,12 +10,14 @@
 //!          ejected, unreachable    latency × in flight  ◄───────────┘
 //! ```
 //!
-//! Two things keep requests away from an endpoint. *Ejection*: it answers, and fails too often in a
-//! row. It is a judgement, so it is bounded: a share of the rung at most, and never the last one
+//! Three things keep requests away from an endpoint. *Ejection*: it answers, and fails too often in
+//! a row. It is a judgement, so it is bounded: a share of the rung at most, and never the last one
 //! that is well. *Unreachable*: connecting to it fails too often in a row. That is a fact, so it is
 //! not bounded, and a rung of which no endpoint can be reached counts as unhealthy. Both are for a
-//! period that doubles, and both end in a slow return. If nobody is well, a pick takes who is
-//! ejected rather than nobody, then who is unreachable.
+//! period that doubles. *Unhealthy*: probes say so, until they say otherwise; it counts as
+//! unreachable. All three end in a slow return, and an endpoint that comes to others starts as
+//! slowly. If nobody is well, a pick takes who is ejected rather than nobody, then who is
+//! unreachable.
 //!
 //! State is a handful of atomics an endpoint, shared by all worker threads, and outlives a
 //! reload. Each is a number that means something by itself and guards no other memory, so
@@ -30,6 +32,7 @@ mod endpoint;
 mod load;
 mod outlier;
 mod pick;
+mod ramp;
 #[cfg(test)]
 mod tests;
 

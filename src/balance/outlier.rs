@@ -1,15 +1,12 @@
-//! When an endpoint is left alone, and how it comes back.
+//! When an endpoint is left alone for failing.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::balance::ramp;
 use crate::config::Outlier;
 
-/// How long an endpoint takes after a pause to get its whole share again.
-const RETURN: Duration = Duration::from_secs(30);
-/// The share it begins with.
-const FIRST_SHARE: f32 = 0.1;
 /// Bits of a pause that count how often it was repeated.
 const COUNT_BITS: u32 = 8;
 /// Where the count stays; a period doubled so often is longer than any bound.
@@ -55,15 +52,14 @@ impl Pause {
         }
     }
 
-    /// Returns the share of its requests an endpoint gets: a tenth when a pause has ended, all of
-    /// them half a minute later.
-    pub(super) fn share(&self, now: Duration) -> f32 {
+    /// Returns the share of its requests an endpoint gets that comes back within `period`.
+    pub(super) fn share(&self, now: Duration, period: Option<Duration>) -> f32 {
         let word = self.0.load(Relaxed);
         if word == 0 {
             return 1.0;
         }
         let since = Duration::from_millis(millis(now).saturating_sub(end(word)));
-        (since.as_secs_f32() / RETURN.as_secs_f32()).clamp(FIRST_SHARE, 1.0)
+        ramp::share(since, period)
     }
 }
 

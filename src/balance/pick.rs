@@ -43,14 +43,18 @@ impl Endpoints {
     ) -> Arc<Self> {
         let is_same = previous.balance == settings.balance
             && *previous.rung.policy() == settings.outlier
+            && previous.rung.slow_start() == settings.slow_start
             && previous.list.iter().map(|it| it.instance()).eq(instances);
         if is_same {
             return Arc::clone(previous);
         }
         let known = previous.list.iter().map(|it| (it.instance().address, it.knowledge()));
         let known: BTreeMap<_, _> = known.collect();
+        // Where all are new, none of them is to be spared.
+        let stays = instances.iter().any(|it| known.contains_key(&it.address));
+        let new = || if stays { Arc::new(Knowledge::of_new()) } else { Arc::default() };
         let knowledge = |it: &Instance| known.get(&it.address).map(|it| Arc::clone(it));
-        Arc::new(Self::build(instances, settings, |it| knowledge(it).unwrap_or_default()))
+        Arc::new(Self::build(instances, settings, |it| knowledge(it).unwrap_or_else(new)))
     }
 
     fn build(
@@ -59,7 +63,7 @@ impl Endpoints {
         knowledge: impl Fn(&Instance) -> Arc<Knowledge>,
     ) -> Self {
         let all: Box<[_]> = instances.iter().map(|it| knowledge(it)).collect();
-        let rung = Arc::new(Neighbours::new(all.clone(), settings.outlier));
+        let rung = Arc::new(Neighbours::new(all.clone(), settings.outlier, settings.slow_start));
         let new = |(instance, knowledge)| {
             Arc::new(Endpoint::new(Arc::clone(instance), knowledge, Arc::clone(&rung)))
         };
@@ -107,34 +111,48 @@ impl Endpoints {
         exclude: impl Fn(&Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
         let exclude = &exclude;
-        let draw = |random: &mut _| self.draw.draw(random);
-        let Some((place, first)) = self.try_draws(now, random, exclude, draw) else {
+        let Some((place, first)) = self.draw_first(now, random, exclude) else {
             return self.look_at_all(now, random, exclude);
         };
         if self.balance == Balance::Random {
             return Some(first);
         }
-        let rival = |random: &mut _| self.draw.draw_rival(place, random);
-        let second = self.try_draws(now, random, exclude, rival);
-        Some(second.map_or(first, |(_, second)| self.less_loaded(first, second, now)))
+        let second = self.draw_rival(place, now, random, exclude);
+        Some(second.map_or(first, |second| self.less_loaded(first, second, now)))
     }
 
     /// Draws one that is to be had, if a few draws find one.
-    fn try_draws(
+    fn draw_first(
         &self,
         now: Duration,
         random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
-        draw: impl Fn(&mut Rng) -> Option<usize>,
     ) -> Option<(usize, &Arc<Endpoint>)> {
         for _ in 0..DRAWS {
-            let place = draw(random)?;
+            let place = self.draw.draw(random)?;
             let drawn = self.list.get(place)?;
+            if drawn.is_available(now) && !exclude(drawn) && has_its_turn(drawn, now, random) {
+                return Some((place, drawn));
+            }
+        }
+        None
+    }
+
+    /// Draws another than the one at `place`, if a few draws find one that is to be had.
+    ///
+    /// One that starts slowly is a rival no more often than its share, however few others there
+    /// are: it is not drawn for until it is its turn.
+    fn draw_rival(
+        &self,
+        place: usize,
+        now: Duration,
+        random: &mut Rng,
+        exclude: impl Fn(&Endpoint) -> bool,
+    ) -> Option<&Arc<Endpoint>> {
+        for _ in 0..DRAWS {
+            let drawn = self.list.get(self.draw.draw_rival(place, random)?)?;
             if drawn.is_available(now) && !exclude(drawn) {
-                let share = drawn.share(now);
-                if share >= 1.0 || random.f32() < share {
-                    return Some((place, drawn));
-                }
+                return Some(drawn).filter(|it| has_its_turn(it, now, random));
             }
         }
         None
@@ -190,6 +208,12 @@ impl Endpoints {
         }
         best.1
     }
+}
+
+/// Whether an endpoint that was drawn is to have the request, given the share it gets.
+fn has_its_turn(endpoint: &Endpoint, now: Duration, random: &mut Rng) -> bool {
+    let share = endpoint.share(now);
+    share >= 1.0 || random.f32() < share
 }
 
 /// A weight a draw can use, whatever a source said.

@@ -20,6 +20,7 @@ mod carriers;
 mod discovery;
 mod failure;
 mod file;
+mod health;
 mod overlay;
 mod place;
 mod problem;
@@ -46,6 +47,7 @@ pub use discovery::{
 };
 pub use failure::{Outlier, Retries, RetryOn, Timeouts};
 pub use file::Parsed;
+pub use health::{Health, Probe, ProbeKind};
 pub use overlay::{RemoteRules, Underlay};
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};

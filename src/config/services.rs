@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::failure::{Outlier, Retries, Timeouts};
-use crate::config::reading::{DAY, MINUTE, NamedTable, SECOND, Section};
+use crate::config::health::Probe;
+use crate::config::reading::{DAY, HOUR, MINUTE, NamedTable, SECOND, Section};
 use crate::config::written;
 use crate::model::{Instance, ServiceName};
 
@@ -57,6 +58,12 @@ pub struct Service {
     pub balance: Balance,
     /// When an instance that fails is left alone.
     pub outlier: Outlier,
+    /// When an instance is asked how it is.
+    pub probe: Probe,
+    /// How long an instance that is new beside others, or comes back, takes to its whole share of
+    /// requests: 1 s to 1 h; none is at once.
+    #[serde(serialize_with = "written::limit")]
+    pub slow_start: Option<Duration>,
     /// HTTP/2 connections a worker opens to one instance: 1 to 64.
     pub connections: u16,
     /// HTTP/1.1 connections a worker opens to one instance: 1 to 10,000.
@@ -89,6 +96,8 @@ impl Default for Service {
             retries: Retries::default(),
             balance: Balance::LeastLoad,
             outlier: Outlier::default(),
+            probe: Probe::default(),
+            slow_start: Some(Duration::from_secs(30)),
             connections: 4,
             http1_connections: 256,
             pending: 1024,
@@ -110,6 +119,8 @@ impl Service {
             retries: section.table("retries", |it| Retries::read(it, &base.retries)),
             balance: section.choice("balance", &Balance::WORDS, base.balance),
             outlier: section.table("outlier", |it| Outlier::read(it, &base.outlier)),
+            probe: section.table("probe", |it| Probe::read(it, &base.probe)),
+            slow_start: section.period_or_off("slow_start", SECOND..=HOUR, base.slow_start),
             connections: section.integer("connections", 1..=64, base.connections),
             http1_connections: section.integer(
                 "http1_connections",

@@ -57,9 +57,10 @@ pub struct Runtime {
     /// How long streams under way may take to end after SIGTERM, in all: up to 1 h.
     #[serde(serialize_with = "written::period")]
     pub drain_timeout: Duration,
-    /// How long we keep taking requests after SIGTERM, unready, while callers learn of it: up to 10 min.
-    #[serde(serialize_with = "written::period")]
-    pub drain_delay: Duration,
+    /// How long we keep taking requests after SIGTERM, unready, while callers learn of it: up to
+    /// 10 min; none: as long as it takes them, see [`Runtime::drain_delay`].
+    #[serde(serialize_with = "written::automatic")]
+    pub drain_delay: Option<Duration>,
 }
 
 /// `[admin]`: the operator's own listener.
@@ -159,8 +160,8 @@ impl Limits {
 
 impl Default for Runtime {
     fn default() -> Self {
-        let (drain_timeout, drain_delay) = (Duration::from_secs(30), Duration::ZERO);
-        Self { workers: None, poll: SECOND, drain_timeout, drain_delay }
+        let drain_timeout = Duration::from_secs(30);
+        Self { workers: None, poll: SECOND, drain_timeout, drain_delay: None }
     }
 }
 
@@ -176,8 +177,20 @@ impl Runtime {
                 Duration::ZERO..=HOUR,
                 base.drain_timeout,
             ),
-            drain_delay: section.period("drain_delay", Duration::ZERO..=ten, base.drain_delay),
+            drain_delay: section.period_or(
+                "drain_delay",
+                "auto",
+                Duration::ZERO..=ten,
+                base.drain_delay,
+            ),
         }
+    }
+
+    /// Returns how long we keep taking requests after SIGTERM: unless told, five seconds if a
+    /// registry knew of us, for its watchers to learn that we go, and none if it did not.
+    pub fn drain_delay(&self, is_registered: bool) -> Duration {
+        let learned = if is_registered { Duration::from_secs(5) } else { Duration::ZERO };
+        self.drain_delay.unwrap_or(learned)
     }
 }
 

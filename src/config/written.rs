@@ -20,6 +20,15 @@ pub(super) fn limit<S: Serializer>(limit: &Option<Duration>, to: S) -> Result<S:
     }
 }
 
+/// A period that may be left to us: `"auto"`.
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+pub(super) fn automatic<S: Serializer>(it: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match it {
+        Some(it) => period(it, to),
+        None => to.serialize_str("auto"),
+    }
+}
+
 /// A flag that the file says the other way round.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 pub(super) fn inverse<S: Serializer>(flag: &bool, to: S) -> Result<S::Ok, S::Error> {

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{T0, ends, instances, is_about, rung, seconds, settings, shares};
 use crate::balance::{End, Endpoints};
-use crate::config::Balance;
+use crate::config::{Balance, Service};
 
 #[test]
 fn failures_in_a_row_eject_and_an_answer_between_them_does_not() {
@@ -170,6 +170,17 @@ fn an_endpoint_comes_back_slowly() {
     assert!(is_about(seen[0], 900), "one to ten: {seen:?}");
     assert!(is_about(seen[1], 3_333), "one to two: {seen:?}");
     assert!(is_about(seen[2], 5_000), "as before: {seen:?}");
+}
+
+#[test]
+fn a_slow_return_can_be_turned_off() {
+    let settings = Service { slow_start: None, ..settings(Balance::Random) };
+    let rung = Endpoints::new(&instances(&[100, 100]), &settings);
+    ends(&rung.all()[0], End::Failed, 3, T0);
+
+    let shares = shares(&rung, T0 + seconds(10));
+
+    assert!(is_about(shares[&1], 5_000), "{shares:?}");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod ejection;
 mod picks;
+mod probed;
 mod properties;
+mod starts;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

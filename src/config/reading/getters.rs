@@ -116,11 +116,22 @@ impl<'d> Section<'d> {
         bounds: RangeInclusive<Duration>,
         default: Option<Duration>,
     ) -> Option<Duration> {
-        let kind = format!("{} or \"off\"", value::period_kind(&bounds));
-        let shown = format!("\"{}\"", default.map_or_else(|| "off".to_owned(), period_text));
+        self.period_or(key, "off", bounds, default)
+    }
+
+    /// Reads a period, or `word` for none.
+    pub(in crate::config) fn period_or(
+        &mut self,
+        key: &'static str,
+        word: &'static str,
+        bounds: RangeInclusive<Duration>,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
+        let kind = format!("{} or \"{word}\"", value::period_kind(&bounds));
+        let shown = format!("\"{}\"", default.map_or_else(|| word.to_owned(), period_text));
         match self.take(key, kind, shown) {
-            Some(it) if it.is_word("off") => None,
-            Some(it) => it.or_word("off").period(&bounds),
+            Some(it) if it.is_word(word) => None,
+            Some(it) => it.or_word(word).period(&bounds),
             None => default,
         }
     }
