@@ -5,7 +5,7 @@ use std::collections::btree_map;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{Instance, ServiceName};
+use crate::model::{Instance, Scheduler, ServiceName};
 
 /// All instances known at a moment, by service and address; built, never edited.
 ///
@@ -14,6 +14,7 @@ use crate::model::{Instance, ServiceName};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     services: BTreeMap<ServiceName, BTreeMap<SocketAddr, Arc<Instance>>>,
+    schedulers: BTreeMap<ServiceName, Scheduler>,
 }
 
 /// The services of a catalog in order of name, each with its instances in order of address.
@@ -28,6 +29,17 @@ impl Catalog {
     /// Returns the instances of one service in order of address; none for an unknown service.
     pub fn instances(&self, service: &ServiceName) -> impl Iterator<Item = &Arc<Instance>> {
         self.services.get(service).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The same instances, with `schedulers` for the services they are of, in place of any others.
+    #[must_use]
+    pub fn with_schedulers(self, schedulers: BTreeMap<ServiceName, Scheduler>) -> Self {
+        Self { schedulers, ..self }
+    }
+
+    /// Returns how callers are to spread over the zones of a service, if someone has said so.
+    pub fn scheduler(&self, service: &ServiceName) -> Option<&Scheduler> {
+        self.schedulers.get(service)
     }
 
     /// Returns how many instances there are.

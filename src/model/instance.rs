@@ -38,6 +38,13 @@ pub struct Instance {
     pub version: Option<Arc<str>>,
     /// Whether it takes traffic.
     pub status: Status,
+    /// What its registry calls it within its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Arc<str>>,
+    /// Its number among the copies of its service, if its registry hands out such numbers: low
+    /// ones first, and again once they are free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Whatever else its registration says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -58,6 +65,8 @@ impl Instance {
             cluster: None,
             version: None,
             status: Status::Up,
+            hostname: None,
+            slot: None,
             metadata: BTreeMap::new(),
         }
     }
