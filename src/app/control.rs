@@ -3,31 +3,31 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::admin::{LoadError, State, Status};
+use crate::app::presence::{Beginning, Presence};
 use crate::app::{Command, StartError};
 use crate::config::Config;
 use crate::config::Parsed;
 use crate::live::Live;
 use crate::model::Catalog;
-use crate::net;
+use crate::presence::Wellness;
 use crate::proxy::Shared;
 use crate::telemetry::LogLevel;
 
 /// Why we are not ready before the application is.
 pub(super) const NO_APPLICATION: &str = "the application does not answer yet";
-/// How often it is asked whether it does.
-const ASK_APPLICATION: Duration = Duration::from_millis(250);
-/// How long it may take to answer.
-const APPLICATION_TIMEOUT: Duration = Duration::from_secs(1);
+/// What stands before why it is not well.
+const UNWELL: &str = "the application is not well: ";
+/// Why we are not ready once we end.
+pub(super) const DRAINING: &str = "draining";
 /// The largest file that is read, in bytes: one far beyond what a sidecar holds is a mistake.
 const LARGEST_FILE: u64 = 64 << 20;
 
@@ -95,8 +95,8 @@ pub(super) struct Control {
     /// The configuration we were started with: what needs a restart is told against it.
     pub(super) started: Arc<Config>,
     pub(super) commands: mpsc::Receiver<Command>,
-    /// The application whose first answer makes us ready.
-    pub(super) application: Option<SocketAddr>,
+    /// What our presence begins with.
+    pub(super) presence: Beginning,
     pub(super) level: Option<LogLevel>,
     pub(super) end: CancellationToken,
 }
@@ -123,9 +123,10 @@ impl Control {
             };
             tokio::spawn(admin::serve(listener, Arc::new(state), self.end.clone()))
         });
-        let mut asking = self
-            .application
-            .map(|application| tokio::spawn(async move { wait_for(application).await }));
+        let inbound = std::mem::take(&mut self.presence.inbound);
+        let (standing, leave) = (self.presence.standing.clone(), self.presence.leave.clone());
+        let begin = Beginning { inbound, standing, leave };
+        let mut presence = Presence::start(begin, self.shared.clone());
         let end = self.end.clone();
         loop {
             let poll = self.shared.world.snapshot().config.runtime.poll;
@@ -133,7 +134,9 @@ impl Control {
                 () = end.cancelled() => break,
                 command = self.commands.recv() => match command {
                     Some(Command::Reload(answer)) => {
-                        let _ = answer.send(self.take_up(true));
+                        let taken = self.take_up(true);
+                        presence.follow(&self.shared.world.snapshot().config);
+                        let _ = answer.send(taken);
                     }
                     Some(Command::Unready(why, said)) => {
                         self.show(|it| it.not_ready = vec![why.to_owned()]);
@@ -143,16 +146,40 @@ impl Control {
                 },
                 () = tokio::time::sleep(poll) => {
                     let _ = self.take_up(false);
+                    presence.follow(&self.shared.world.snapshot().config);
                 }
-                Some(()) = join(&mut asking) => {
-                    asking = None;
-                    self.show(|it| it.not_ready.retain(|why| why != NO_APPLICATION));
-                    tracing::info!("ready: the application answers");
-                }
+                wellness = presence.changed() => self.application_is(&wellness),
             }
         }
         if let Some(serving) = serving {
             let _ = serving.await;
+        }
+    }
+
+    /// Shows how the application is, unless we end anyway.
+    fn application_is(&self, wellness: &Wellness) {
+        let is_well = wellness.is_well();
+        self.shared.metrics.set_application_healthy(is_well);
+        let before = self.status.snapshot();
+        if before.not_ready.iter().any(|why| why == DRAINING) {
+            return;
+        }
+        let of_application = |why: &str| why == NO_APPLICATION || why.starts_with(UNWELL);
+        let was_well = !before.not_ready.iter().any(|why| of_application(why));
+        self.show(|it| {
+            it.not_ready.retain(|why| !of_application(why));
+            match wellness {
+                Wellness::Well => {}
+                Wellness::Unknown => it.not_ready.push(NO_APPLICATION.to_owned()),
+                Wellness::Unwell(why) => it.not_ready.push(format!("{UNWELL}{why}")),
+            }
+        });
+        match wellness {
+            Wellness::Well if !was_well => tracing::info!("ready: the application answers"),
+            Wellness::Unwell(why) if was_well => {
+                tracing::warn!(%why, "the application is not well");
+            }
+            _ => {}
         }
     }
 
@@ -233,20 +260,5 @@ impl Control {
             it.restart_needed = restart;
         });
         generation
-    }
-}
-
-/// Waits until the application takes a connection.
-async fn wait_for(application: SocketAddr) {
-    while net::dial(application, APPLICATION_TIMEOUT).await.is_err() {
-        tokio::time::sleep(ASK_APPLICATION).await;
-    }
-}
-
-/// Waits for a task, if there is one; else for ever.
-async fn join(task: &mut Option<tokio::task::JoinHandle<()>>) -> Option<()> {
-    match task {
-        Some(task) => task.await.ok(),
-        None => std::future::pending().await,
     }
 }

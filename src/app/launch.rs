@@ -13,13 +13,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Status;
-use crate::app::control::{Control, File};
+use crate::app::control::{Control, File, NO_APPLICATION};
+use crate::app::presence::Beginning;
 use crate::app::{Bound, Sidecar, StartError};
 use crate::config::Config;
 use crate::live::Live;
 use crate::model::Catalog;
 use crate::model::ServiceName;
 use crate::net;
+use crate::presence::{Checks, Standing};
 use crate::proxy;
 use crate::proxy::Entry;
 use crate::proxy::Shared;
@@ -60,7 +62,7 @@ pub(super) async fn launch_parsed(
     };
     let Sockets { mut bound, entries, .. } = sockets;
     bound.admin = admin.as_ref().and_then(|it| it.local_addr().ok());
-    let application = config.workload.address.filter(|_| !config.inbound.listen.is_empty());
+    let is_watched = Checks::of(&config).is_asking();
     let status = Status {
         file: file.path().to_owned(),
         started: SystemTime::now(),
@@ -68,10 +70,7 @@ pub(super) async fn launch_parsed(
         last_error: None,
         quarantined: parsed.quarantined.iter().map(Into::into).collect(),
         restart_needed: Vec::new(),
-        not_ready: application
-            .map(|_| crate::app::control::NO_APPLICATION.to_owned())
-            .into_iter()
-            .collect(),
+        not_ready: is_watched.then(|| NO_APPLICATION.to_owned()).into_iter().collect(),
     };
     let status = Arc::new(Live::new(status));
     let catalog: Catalog = config.instances.iter().cloned().collect();
@@ -84,6 +83,8 @@ pub(super) async fn launch_parsed(
         generation: watch::Sender::new(1),
     });
     let (commands, received) = mpsc::channel(16);
+    let (standing, stands) = watch::channel(Standing::default());
+    let leave = CancellationToken::new();
     let (end, abort) = (CancellationToken::new(), CancellationToken::new());
     let started = shared.world.snapshot().config.clone();
     let control = Control {
@@ -92,7 +93,7 @@ pub(super) async fn launch_parsed(
         file,
         started,
         commands: received,
-        application,
+        presence: Beginning { inbound: bound.inbound.clone(), standing, leave: leave.clone() },
         level,
         end: end.clone(),
     };
@@ -105,6 +106,8 @@ pub(super) async fn launch_parsed(
         bound,
         end,
         abort: abort.clone(),
+        leave,
+        standing: stands,
         workers: Vec::new(),
         control: Some(control),
         access_log: Some(log_writer),

@@ -5,7 +5,7 @@
 //!                                 ▲                  control thread:
 //!  reload  file changes ──────────┘                    file, readiness,  (control.rs)
 //!                                                      the admin listener
-//!  stop    unready ──► wait ──► drain ──► end                            (this file)
+//!  stop    deregister ──► unready ──► wait ──► drain ──► end             (this file)
 //! ```
 //!
 //! Worker threads share a [`Shared`] and nothing else. All that is not a request happens on the
@@ -13,6 +13,7 @@
 
 mod control;
 mod launch;
+mod presence;
 mod signals;
 
 use std::future::Future;
@@ -21,12 +22,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Report;
 use crate::live::Live;
 use crate::model::ServiceName;
+use crate::presence::Standing;
 use crate::proxy::Shared;
 use crate::telemetry::AccessLogWriter;
 use crate::telemetry::LogError;
@@ -35,6 +37,9 @@ pub use signals::run;
 
 /// How long the access log may take to write what waits, once everything else has ended.
 const PARTING: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How long a registry may take to hear that we end. Beyond it is told again while we drain.
+const DEPARTURE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Why a sidecar does not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,10 @@ pub struct Sidecar {
     end: CancellationToken,
     /// Breaks off the workers.
     abort: CancellationToken,
+    /// Has our instance taken back.
+    leave: CancellationToken,
+    /// What became of our registration.
+    standing: watch::Receiver<Standing>,
     workers: Vec<oneshot::Receiver<()>>,
     control: Option<oneshot::Receiver<()>>,
     access_log: Option<AccessLogWriter>,
@@ -155,17 +164,22 @@ impl Sidecar {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Ends in peace: says that it is not ready, goes on for `drain_delay` while callers learn of
-    /// it, takes no more connections, finishes what is under way within `drain_timeout`.
+    /// Ends in peace: has the registry forget us, says that it is not ready, goes on for
+    /// `drain_delay` while callers learn of it, takes no more connections, finishes what is under
+    /// way within `drain_timeout`.
+    ///
+    /// A registry that does not answer is waited for 3 s, and told again until the end.
     pub async fn stop(mut self) {
         let runtime = self.shared.world.snapshot().config.runtime;
+        let was_told = self.depart().await;
         let (said, hears) = oneshot::channel();
-        if self.commands.send(Command::Unready("draining", said)).await.is_ok() {
+        if self.commands.send(Command::Unready(control::DRAINING, said)).await.is_ok() {
             let _ = hears.await;
         }
         self.shared.metrics.set_draining(true);
-        tracing::info!(delay = ?runtime.drain_delay(false), timeout = ?runtime.drain_timeout, "draining");
-        tokio::time::sleep(runtime.drain_delay(false)).await;
+        let delay = runtime.drain_delay(was_told);
+        tracing::info!(?delay, timeout = ?runtime.drain_timeout, "draining");
+        tokio::time::sleep(delay).await;
         self.shared.drain.cancel();
         for worker in std::mem::take(&mut self.workers) {
             let _ = worker.await;
@@ -181,6 +195,19 @@ impl Sidecar {
             }
         }
         tracing::info!("ended");
+    }
+
+    /// Has our instance taken back; returns whether callers may have learned of it by a registry.
+    async fn depart(&mut self) -> bool {
+        let mut was_told = self.standing.borrow().was_told;
+        self.leave.cancel();
+        let gone = self.standing.wait_for(|it| !it.is_known);
+        match tokio::time::timeout(DEPARTURE, gone).await {
+            Ok(Ok(standing)) => was_told |= standing.was_told,
+            Ok(Err(_)) => {}
+            Err(_) => tracing::warn!("the registry does not take our instance back; going on"),
+        }
+        was_told
     }
 
     /// Waits until a worker ended without being asked to.

@@ -175,15 +175,7 @@ impl EurekaSource {
     /// Reads the section; none if it names nobody to ask.
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let example = "`addresses = [\"http://10.0.0.1:8761/eureka\"]`";
-        let addresses = addresses(section, ("URLs", example), |value| {
-            let text = value.text("a URL in quotes, such as \"http://10.0.0.1:8761/eureka\"")?;
-            match text.parse::<EurekaAddress>() {
-                Ok(address) => Some(address),
-                Err(why) => {
-                    value.refuse(why, "write a URL such as \"http://10.0.0.1:8761/eureka\"")
-                }
-            }
-        });
+        let addresses = addresses(section, ("URLs", example), read_eureka);
         let interval = section.period("interval", SECOND..=HOUR, Duration::from_secs(5));
         let lane_keys = keys(section, "lane_keys", &["color", "lane"]);
         let cluster_keys = keys(section, "cluster_keys", &["cluster"]);
@@ -201,27 +193,45 @@ fn addresses<T: PartialEq>(
     read: impl Fn(Value<'_>) -> Option<T>,
 ) -> Option<Vec<T>> {
     section.required("addresses", (&format!("a list of {kind}, at most 64"), example), |value| {
-        let mut all = Vec::new();
-        value.list(kind, |value| {
-            let address = read(value)?;
-            if all.contains(&address) {
-                return value.refuse("names one address twice", "remove one of the two");
-            }
-            if all.len() == MOST_ADDRESSES {
-                return value.refuse("has more than 64 addresses", "name some of them");
-            }
-            all.push(address);
-            Some(())
-        })?;
-        if all.is_empty() {
-            return value.refuse("has no good address", format!("write {example}"));
-        }
-        Some(all)
+        read_addresses(&value, (kind, example), read)
     })
 }
 
+/// Reads addresses, of which there must be one, and none twice.
+pub(super) fn read_addresses<T: PartialEq>(
+    value: &Value<'_>,
+    (kind, example): (&str, &str),
+    read: impl Fn(Value<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut all = Vec::new();
+    value.list(kind, |value| {
+        let address = read(value)?;
+        if all.contains(&address) {
+            return value.refuse("names one address twice", "remove one of the two");
+        }
+        if all.len() == MOST_ADDRESSES {
+            return value.refuse("has more than 64 addresses", "name some of them");
+        }
+        all.push(address);
+        Some(())
+    })?;
+    if all.is_empty() {
+        return value.refuse("has no good address", format!("write {example}"));
+    }
+    Some(all)
+}
+
+/// Reads a URL of Eureka.
+pub(super) fn read_eureka(value: Value<'_>) -> Option<EurekaAddress> {
+    let text = value.text("a URL in quotes, such as \"http://10.0.0.1:8761/eureka\"")?;
+    match text.parse::<EurekaAddress>() {
+        Ok(address) => Some(address),
+        Err(why) => value.refuse(why, "write a URL such as \"http://10.0.0.1:8761/eureka\""),
+    }
+}
+
 /// Reads a host and a port; `http://` before them, and a slash behind, are let pass.
-fn read_authority(value: Value<'_>) -> Option<Authority> {
+pub(super) fn read_authority(value: Value<'_>) -> Option<Authority> {
     let text = value.text("a host and a port in quotes, such as \"10.0.0.1:7171\"")?;
     let bare = text.strip_prefix("http://").unwrap_or(&text);
     let bare = bare.strip_suffix('/').unwrap_or(bare);
@@ -232,7 +242,7 @@ fn read_authority(value: Value<'_>) -> Option<Authority> {
 }
 
 /// Reads a text without spaces, fit for a query.
-fn read_word(value: &Value<'_>) -> Option<String> {
+pub(super) fn read_word(value: &Value<'_>) -> Option<String> {
     let text = value.label()?;
     if text.is_empty() || text.len() > 255 || text.contains(char::is_whitespace) {
         return value.refuse("is empty, long or has a space", "write a word such as \"prod\"");

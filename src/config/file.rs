@@ -9,8 +9,8 @@ use crate::config::quarantine::{Entry, Quarantined};
 use crate::config::reading::{Document, Key, Section};
 use crate::config::syntax;
 use crate::config::{
-    Admin, Config, Discovery, Inbound, Lane, Limits, Log, Outbound, Rule, Runtime, Service, Tenant,
-    TenantSection, Workload,
+    Admin, Config, Discovery, Inbound, Lane, Limits, Log, Outbound, Registration, Rule, Runtime,
+    Service, Tenant, TenantSection, Workload,
 };
 
 /// What a file says, and what of it was left out.
@@ -25,7 +25,7 @@ pub struct Parsed {
 /// A file of which every section is there, with one entry of each kind.
 const EVERY_SECTION: &str = "[workload]\n[inbound]\n[outbound]\n[tenants.x]\n[lanes.x]\n[[rule]]\n\
                              [services.x]\n[[services.x.instances]]\n[discovery.registry]\n\
-                             [discovery.eureka]\n";
+                             [discovery.eureka]\n[registration]\n";
 
 impl Config {
     /// Reads a file called `file`. `variables` looks up what stands in for `${NAME}`.
@@ -126,6 +126,8 @@ fn read_file(file: &mut Section<'_>, wrong: &mut Vec<Wrong>) -> Option<Config> {
     });
     let zone = workload.as_ref().and_then(|it| it.zone.clone());
     let discovery = file.table("discovery", |it| Discovery::read(it, zone));
+    let registration = file
+        .table_if_given("registration", |it| Registration::read(it, workload.as_ref(), &discovery));
     let limits = file.table("limits", Limits::read);
     let runtime = file.table("runtime", Runtime::read);
     let admin = file.table("admin", Admin::read);
@@ -147,6 +149,7 @@ fn read_file(file: &mut Section<'_>, wrong: &mut Vec<Wrong>) -> Option<Config> {
         defaults,
         instances,
         discovery,
+        registration: registration.flatten(),
         limits,
         runtime,
         admin,

@@ -26,6 +26,7 @@ mod place;
 mod problem;
 mod quarantine;
 mod reading;
+mod registration;
 mod registry;
 mod render;
 mod restart;
@@ -53,6 +54,7 @@ pub use overlay::{RemoteRules, Underlay};
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
+pub use registration::{Registration, RegistryAddresses};
 pub use registry::{
     InvalidSecret, Leases, Protection, RegistryConfig, RegistryLimits, RegistryLog, RegistryNode,
     Secret, Token,
@@ -95,6 +97,8 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// `[discovery]`: who tells us of instances.
     pub discovery: Discovery,
+    /// `[registration]`: our own instance, as a registry is told of it; none: nobody is told.
+    pub registration: Option<Registration>,
     /// `[limits]`: bounds on what one peer can make us hold.
     pub limits: Limits,
     /// `[runtime]`: threads, reloading, draining.

@@ -159,6 +159,45 @@ impl Metrics {
         self.discovery.catalog.set(whole(instances));
     }
 
+    /// Our application is well, or is not.
+    pub fn set_application_healthy(&self, is_well: bool) {
+        self.presence.application.set(i64::from(is_well));
+    }
+
+    /// A registry took our registration and its last renewal, or did not.
+    pub fn set_registered(&self, is_registered: bool) {
+        self.presence.registered.set(i64::from(is_registered));
+    }
+
+    /// A registry was told of our instance as a whole.
+    pub fn registration_told(&self) {
+        self.presence.registrations.inc();
+    }
+
+    /// No node of a registry did as it was asked.
+    pub fn registration_failed(&self) {
+        self.presence.failures.inc();
+    }
+
+    /// A probe of an instance failed.
+    pub fn probe_failed(&self, service: &ServiceName) {
+        self.presence.probe_failures.with_label_values(&[service]).inc();
+    }
+
+    /// Probes find one more instance unhealthy, or one less.
+    pub fn unhealthy_changed(&self, service: &ServiceName, is_unhealthy: bool) {
+        let gauge = self.presence.unhealthy.with_label_values(&[service]);
+        gauge.add(if is_unhealthy { 1 } else { -1 });
+    }
+
+    /// Probes find so many instances unhealthy, by service; of others nothing is known.
+    pub fn set_unhealthy<'a>(&self, services: impl IntoIterator<Item = (&'a ServiceName, i64)>) {
+        self.presence.unhealthy.reset();
+        for (service, count) in services {
+            self.presence.unhealthy.with_label_values(&[service]).set(count);
+        }
+    }
+
     /// We began to stop, or did not after all.
     pub fn set_draining(&self, draining: bool) {
         self.draining.set(i64::from(draining));

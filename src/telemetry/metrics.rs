@@ -23,6 +23,7 @@ pub struct Metrics {
     pub(super) upstreams: Upstreams,
     pub(super) config: Config,
     pub(super) discovery: Discovery,
+    pub(super) presence: Presence,
     pub(super) access_log_dropped: IntCounter,
     pub(super) draining: IntGauge,
 }
@@ -44,6 +45,7 @@ impl Metrics {
             upstreams: Upstreams::declare(&declare)?,
             config: Config::declare(&declare)?,
             discovery: Discovery::declare(&declare)?,
+            presence: Presence::declare(&declare)?,
             access_log_dropped: declare.counter(
                 "dyelane_access_log_dropped_total",
                 "Lines of the access log that nobody took in time.",
@@ -320,6 +322,48 @@ impl Discovery {
                 .gauge("dyelane_catalog_services", "Services of the catalog in force.")?,
             catalog: declare
                 .gauge("dyelane_catalog_instances", "Instances of the catalog in force.")?,
+        })
+    }
+}
+
+/// Who is well, and who is told of us.
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub(super) application: IntGauge,
+    pub(super) registered: IntGauge,
+    pub(super) registrations: IntCounter,
+    pub(super) failures: IntCounter,
+    pub(super) unhealthy: IntGaugeVec,
+    pub(super) probe_failures: IntCounterVec,
+}
+
+impl Presence {
+    fn declare(declare: &Declare<'_>) -> Result<Self> {
+        Ok(Self {
+            application: declare
+                .gauge("dyelane_application_healthy", "Whether our application is well.")?,
+            registered: declare.gauge(
+                "dyelane_registered",
+                "Whether a registry took our registration and its last renewal.",
+            )?,
+            registrations: declare.counter(
+                "dyelane_registrations_total",
+                "Times a registry was told of our instance as a whole.",
+            )?,
+            failures: declare.counter(
+                "dyelane_registration_failures_total",
+                "Times no node of a registry did as it was asked.",
+            )?,
+            unhealthy: declare.gauges(
+                "dyelane_endpoints_unhealthy",
+                "Instances that probes find unhealthy.",
+                &["service"],
+            )?,
+            probe_failures: declare.counters(
+                "dyelane_probe_failures_total",
+                "Probes of instances that failed.",
+                &["service"],
+            )?,
         })
     }
 }

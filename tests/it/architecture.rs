@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["config", "telemetry", "net"],
     &["tenant", "routing", "balance"],
     &["http", "registry"],
-    &["proxy", "discovery"],
+    &["proxy", "discovery", "presence"],
     &["admin"],
     &["app"],
     &["cli"],

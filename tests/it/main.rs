@@ -13,6 +13,7 @@ mod harness;
 mod http1;
 mod http2;
 mod lanes;
+mod registration;
 mod reload;
 mod retries;
 mod tcp;

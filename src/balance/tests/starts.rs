@@ -70,6 +70,7 @@ fn a_start_goes_on_over_a_reload() {
     );
 
     let half = T0 + seconds(15);
-    assert_eq!(next.all()[1].share(half), rung.all()[1].share(half));
+    let (before, after) = (rung.all()[1].share(half), next.all()[1].share(half));
+    assert!((after - before).abs() < f32::EPSILON, "{before} and {after}");
     assert!(next.all()[0].share(half) >= 1.0);
 }

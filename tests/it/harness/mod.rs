@@ -15,6 +15,7 @@ pub(crate) mod caller;
 pub(crate) mod grpc;
 pub(crate) mod pieces;
 pub(crate) mod pod;
+pub(crate) mod registry;
 pub(crate) mod side;
 
 use std::net::SocketAddr;
