@@ -148,8 +148,9 @@ impl Endpoints {
         random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
     ) -> Option<(Drawn<'_>, &Arc<Endpoint>)> {
+        // Once: a zone that is half well would else lose what its other half may get.
+        let zone = self.zones.draw(&self.list, now, random)?;
         for _ in 0..DRAWS {
-            let zone = self.zones.draw(&self.list, now, random)?;
             let place = zone.draw.draw(random)?;
             let drawn = zone.endpoint(&self.list, place)?;
             if drawn.is_available(now) && !exclude(drawn) && has_its_turn(drawn, now, random) {

@@ -1,11 +1,12 @@
 //! Where we are: our zone, our place among the clients, and where the other clients are.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::balance::subset::Place;
 use crate::config::{Config, Workload};
-use crate::model::{Catalog, Instance, Status};
+use crate::model::{Catalog, Instance, ServiceName, Status};
 
 /// Copies of our own service there must be before their zones say where requests come from: fewer
 /// say little.
@@ -27,18 +28,18 @@ pub struct Site {
 impl Site {
     /// Where the workload of `config` is.
     pub fn of(config: &Config, catalog: &Catalog) -> Self {
-        let workload = &config.workload;
-        let copies = || catalog.instances(&workload.service).filter(|it| it.status == Status::Up);
+        let us = Us::of(config);
+        let copies = || catalog.instances(us.service).filter(|it| it.status == Status::Up);
         let mut callers = BTreeMap::new();
         if copies().nth(LEAST_CALLERS - 1).is_some() {
             for zone in copies().filter_map(|it| it.zone.clone()) {
                 *callers.entry(zone).or_default() += 1;
             }
         }
-        let own = catalog.instances(&workload.service).find(|it| is_us(workload, it));
+        let own = catalog.instances(us.service).find(|it| us.is(it));
         let slot = own.and_then(|it| it.slot);
-        let place = slot.map_or_else(|| place_by_name(workload), Place::numbered);
-        Self { zone: workload.zone.clone(), place, callers }
+        let place = slot.map_or_else(|| us.place(), Place::numbered);
+        Self { zone: config.workload.zone.clone(), place, callers }
     }
 
     /// The same, in `zone`.
@@ -61,32 +62,54 @@ impl Site {
     }
 }
 
-/// Whether a copy of our service is our own instance.
-fn is_us(workload: &Workload, copy: &Instance) -> bool {
-    match (&copy.hostname, &workload.name) {
-        (Some(hostname), Some(name)) => {
-            hostname == name && (workload.zone.is_none() || workload.zone == copy.zone)
-        }
-        _ => workload.address == Some(copy.address),
-    }
+/// What tells our instance from others.
+struct Us<'a> {
+    service: &'a ServiceName,
+    name: Option<&'a str>,
+    zone: Option<&'a str>,
+    address: Option<SocketAddr>,
 }
 
-/// The place of a client without a slot: by the ordinal its name ends in, as that of a
-/// `StatefulSet`'s pod does, else by the whole name.
-fn place_by_name(workload: &Workload) -> Place {
-    let name = workload.name.as_deref().unwrap_or_default();
-    let ordinal = name.rsplit_once('-').map(|(_, end)| end);
-    let ordinal = ordinal.filter(|it| it.bytes().all(|it| it.is_ascii_digit()));
-    match ordinal.and_then(|it| it.parse().ok()) {
-        Some(number) if number < ORDINALS => Place::numbered(number),
-        _ => Place::named(format!("{}/{name}", workload.service).as_bytes()),
+impl<'a> Us<'a> {
+    /// As a registry is told, else as the workload says.
+    fn of(config: &'a Config) -> Self {
+        let Workload { service, name, zone, address, .. } = &config.workload;
+        let registered = config.registration.as_ref();
+        let name = registered.and_then(|it| it.hostname.as_deref()).or(name.as_deref());
+        Self {
+            service: registered.map_or(service, |it| &it.service),
+            name,
+            zone: registered.map(|it| &*it.zone).or(zone.as_deref()),
+            address: registered.and_then(|it| it.address).or(*address),
+        }
+    }
+
+    /// Returns whether a copy of our service is our own instance.
+    fn is(&self, copy: &Instance) -> bool {
+        match (&copy.hostname, self.name) {
+            (Some(hostname), Some(name)) => {
+                &**hostname == name && (self.zone.is_none() || self.zone == copy.zone.as_deref())
+            }
+            _ => self.address == Some(copy.address),
+        }
+    }
+
+    /// Returns our place where we have no slot: by the ordinal our name ends in, as that of a
+    /// `StatefulSet`'s pod does, else by the whole name.
+    fn place(&self) -> Place {
+        let name = self.name.unwrap_or_default();
+        let ordinal = name.rsplit_once('-').map(|(_, end)| end);
+        let ordinal = ordinal.filter(|it| it.bytes().all(|it| it.is_ascii_digit()));
+        match ordinal.and_then(|it| it.parse().ok()) {
+            Some(number) if number < ORDINALS => Place::numbered(number),
+            _ => Place::named(format!("{}/{name}", self.service).as_bytes()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ServiceName;
 
     fn config(workload: &str) -> Config {
         let text = format!("[workload]\nservice = 'here'\n{workload}\n[outbound]\n");

@@ -57,6 +57,13 @@ fn row(instance: &InstanceView) -> [String; 6] {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let (health, load) = match &instance.load {
         Some(load) => (health(load), work(load)),
+        None if instance.left_out.is_some() => (
+            match instance.left_out.as_deref() {
+                Some("cluster") => "other cluster",
+                _ => "other clients'",
+            },
+            "-".to_owned(),
+        ),
         None if instance.up => ("up", "-".to_owned()),
         None => ("down", "-".to_owned()),
     };

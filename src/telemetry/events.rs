@@ -9,11 +9,26 @@ use prometheus::{Histogram, IntCounter};
 use crate::model::ServiceName;
 use crate::telemetry::declare::Active;
 use crate::telemetry::labels::{Correlated, Direction, Protocol, Retry, Source, Way};
-use crate::telemetry::metrics::{APPLIED, Discovery, Metrics, REJECTED};
+use crate::telemetry::metrics::{APPLIED, Discovery, Metrics, REJECTED, Upstreams};
 use crate::telemetry::record::{OTHER, Record};
 
 /// Series of `dyelane_requests_total` that tell tenants and lanes apart; beyond, both are `other`.
 const REQUEST_SERIES: usize = 10_000;
+
+/// How the requests for the baseline of a service are shared out.
+#[derive(Debug, Clone)]
+pub struct Spread<'a> {
+    /// The service.
+    pub service: &'a ServiceName,
+    /// Instances that we send to.
+    pub used: usize,
+    /// Those that are left to other clients.
+    pub left: usize,
+    /// Those of clusters that the service does not name.
+    pub elsewhere: usize,
+    /// Zones with their parts of the requests, 0.0 to 1.0; empty if zones make no difference.
+    pub zones: Vec<(String, f32)>,
+}
 
 impl Metrics {
     /// A request began. It is under way until the value is dropped.
@@ -51,6 +66,26 @@ impl Metrics {
     /// So many instances of a service are ejected now.
     pub fn set_endpoints_ejected(&self, service: &ServiceName, count: usize) {
         self.upstreams.endpoints_ejected.with_label_values(&[service]).set(whole(count));
+    }
+
+    /// An attempt goes to an instance of another zone than ours.
+    pub fn crossed_zone(&self, service: &ServiceName) {
+        self.upstreams.cross_zone.with_label_values(&[service]).inc();
+    }
+
+    /// The baselines of these services are shared out so; of others nothing is known.
+    pub fn set_spreads(&self, spreads: &[Spread<'_>]) {
+        let Upstreams { endpoints, zone_shares, .. } = &self.upstreams;
+        endpoints.reset();
+        zone_shares.reset();
+        for Spread { service, used, left, elsewhere, zones } in spreads {
+            for (state, count) in [("used", used), ("left", left), ("other_cluster", elsewhere)] {
+                endpoints.with_label_values(&[service.as_str(), state]).set(whole(*count));
+            }
+            for (zone, share) in zones {
+                zone_shares.with_label_values(&[service.as_str(), zone]).set(percent(*share));
+            }
+        }
     }
 
     /// An outbound request without a tenant was looked up by its correlation ids.
@@ -248,6 +283,12 @@ fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// A part as a gauge takes it.
+#[expect(clippy::cast_possible_truncation, reason = "it is 0 to 100")]
+fn percent(part: f32) -> i64 {
+    (part * 100.0).round() as i64
+}
+
 /// A time as a gauge takes it, in seconds since 1970.
 fn seconds(time: SystemTime) -> i64 {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -292,6 +333,9 @@ mod tests {
         metrics.source_failed(Source::Eureka, false);
         metrics.set_remote_rules(8);
         metrics.set_catalog(6, 9);
+        metrics.crossed_zone(&user);
+        let zones = vec![("zone-a".to_owned(), 0.84), ("zone-b".to_owned(), 0.16)];
+        metrics.set_spreads(&[Spread { service: &user, used: 7, left: 3, elsewhere: 0, zones }]);
         let text = metrics.render();
         drop((stream, connection, upstream));
         let later = metrics.render();
@@ -327,6 +371,9 @@ mod tests {
             "discovery_instances{source=\"registry\"} 5",
             "discovery_held_instances{source=\"registry\"} 3",
             "discovery_left_out_instances{source=\"registry\"} 1",
+            "cross_zone_requests_total{service=\"user.shop\"} 1",
+            "endpoints{service=\"user.shop\",state=\"left\"} 3",
+            "zone_share_percent{service=\"user.shop\",zone=\"zone-a\"} 84",
             "discovery_rules 8",
             "catalog_services 6",
             "catalog_instances 9",

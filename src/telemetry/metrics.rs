@@ -182,6 +182,9 @@ pub(super) struct Upstreams {
     pub(super) retries: IntCounterVec,
     pub(super) ejections: IntCounterVec,
     pub(super) endpoints_ejected: IntGaugeVec,
+    pub(super) endpoints: IntGaugeVec,
+    pub(super) zone_shares: IntGaugeVec,
+    pub(super) cross_zone: IntCounterVec,
 }
 
 impl Upstreams {
@@ -210,6 +213,21 @@ impl Upstreams {
             endpoints_ejected: declare.gauges(
                 "dyelane_endpoints_ejected",
                 "Instances that are left alone for failing.",
+                &["service"],
+            )?,
+            endpoints: declare.gauges(
+                "dyelane_endpoints",
+                "Instances of the baseline that are up, by whether we send to them.",
+                &["service", "state"],
+            )?,
+            zone_shares: declare.gauges(
+                "dyelane_zone_share_percent",
+                "The part of the requests for the baseline that a zone gets.",
+                &["service", "zone"],
+            )?,
+            cross_zone: declare.counters(
+                "dyelane_cross_zone_requests_total",
+                "Attempts that went to an instance of another zone than ours.",
                 &["service"],
             )?,
         })

@@ -23,6 +23,7 @@ mod recorder;
 
 pub use access_log::{AccessLog, AccessLogWriter};
 pub use declare::Active;
+pub use events::Spread;
 pub use labels::{Correlated, Direction, Protocol, Retry, Source, Way};
 pub use logging::{LogError, LogLevel, init_logging};
 pub use metrics::Metrics;

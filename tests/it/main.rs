@@ -20,3 +20,4 @@ mod tcp;
 mod tenancy;
 mod timeouts;
 mod worlds;
+mod zones;

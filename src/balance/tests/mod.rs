@@ -5,6 +5,8 @@ mod picks;
 mod probed;
 mod properties;
 mod starts;
+mod subsets;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
