@@ -8,8 +8,8 @@
 //! This is Ringsteady subsetting with backend scaling (Ward, Wankadia, Guliani: "Reinventing Backend
 //! Subsetting at Google", ACM Queue 20(5), 2022), with another sequence of low discrepancy. Theirs
 //! (van der Corput's) is as even for all numbers, but puts all even ones into one half of the ring:
-//! and every second number is what a zone gets if there are two. Multiples of the golden ratio are
-//! as even for every n-th number.
+//! and every second number is what a zone gets if there are two. Multiples of the golden ratio stay
+//! even for every second, third and fourth number; for every fifth they are less so.
 //!
 //! Clients share nothing but the list. An instance that comes or goes changes at most two places of
 //! any subset; a client that comes or goes changes nobody else's.
