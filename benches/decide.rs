@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dyelane::balance::Endpoints;
+use dyelane::balance::{Endpoints, View};
 use dyelane::config::{Config, Service, Tenant};
 use dyelane::model::{Catalog, Instance, LaneName, ServiceName, TenantId};
 use dyelane::routing::{Reason, RouteTable, ServiceId, Who, decide};
@@ -187,8 +187,10 @@ fn hosts<'a>(table: &'a RouteTable, random: &mut Rng) -> Case<'a> {
 fn health<'a>(table: &'a RouteTable, random: &mut Rng) -> Case<'a> {
     let rungs = table.rungs();
     let settings = |it: &dyelane::routing::Rung| &table.service(it.service).unwrap().settings;
-    let endpoints: Vec<_> =
-        rungs.iter().map(|it| Endpoints::new(&it.instances, settings(it))).collect();
+    let endpoints: Vec<_> = rungs
+        .iter()
+        .map(|it| Endpoints::new(&it.instances, settings(it), &View::default()))
+        .collect();
     let question = |_| {
         let rung = rungs.get(random.usize(..rungs.len())).unwrap();
         (rung.service, rung.lane.map_or(Who::Nobody, |lane| Who::Tenant(lane.into())))
@@ -213,7 +215,8 @@ fn picks(size: u32) -> Case<'static> {
         let address = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + it), 80));
         Arc::new(Instance { weight: 50 + it, ..Instance::new(service(0), address) })
     };
-    let endpoints = Endpoints::new(&(0..size).map(instance).collect::<Vec<_>>(), &settings);
+    let endpoints =
+        Endpoints::new(&(0..size).map(instance).collect::<Vec<_>>(), &settings, &View::default());
     let mut random = Rng::with_seed(1);
     let run = move || {
         for at in 0..u64::from(QUESTIONS) {

@@ -55,6 +55,7 @@ async fn index() -> String {
 }
 
 async fn metrics(Shared(state): Shared<Arc<State>>) -> impl IntoResponse {
+    catalog::measure(&state.world.snapshot(), &state.metrics, (state.now)());
     ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], state.metrics.render())
 }
 

@@ -10,6 +10,10 @@
 //!          ejected, unreachable    latency × in flight  ◄───────────┘
 //! ```
 //!
+//! Of the instances of a rung we send to a few, if there are many: a [`subset`], shared out evenly over
+//! all clients. Where they run in several zones, a draw begins with that of a zone: our own, while it
+//! has room, or as a scheduler says.
+//!
 //! Three things keep requests away from an endpoint. *Ejection*: it answers, and fails too often in
 //! a row. It is a judgement, so it is bounded: a share of the rung at most, and never the last one
 //! that is well. *Unreachable*: connecting to it fails too often in a row. That is a fact, so it is
@@ -27,14 +31,35 @@
 //!
 //! Floor 2: uses [`model`](crate::model) and [`config`](crate::config).
 
+mod choice;
 mod draw;
 mod endpoint;
 mod load;
 mod outlier;
 mod pick;
 mod ramp;
+mod shares;
+mod site;
+mod subset;
 #[cfg(test)]
 mod tests;
+mod zone;
 
+pub use choice::View;
 pub use endpoint::{End, Endpoint, Flight};
 pub use pick::Endpoints;
+pub use site::Site;
+pub use subset::{Place, subset};
+pub use zone::ZoneState;
+
+use crate::model::Instance;
+
+/// A weight a draw can use, whatever a source said.
+fn weight(instance: &Instance) -> u32 {
+    instance.weight.clamp(1, 10_000)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a load is an estimate")]
+fn float(number: u32) -> f32 {
+    number as f32
+}

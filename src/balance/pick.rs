@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::balance::draw::Draw;
+use crate::balance::choice::{Choice, View};
 use crate::balance::endpoint::{Endpoint, Knowledge, Neighbours};
+use crate::balance::float;
+use crate::balance::weight;
+use crate::balance::zone::{Zone, ZoneState, Zones};
 use crate::config::{Balance, Service};
 use crate::model::Instance;
 
@@ -19,19 +22,21 @@ const DRAWS: usize = 8;
 /// The endpoints of one rung.
 #[derive(Debug)]
 pub struct Endpoints {
+    /// By zone.
     list: Box<[Arc<Endpoint>]>,
+    zones: Zones,
     rung: Arc<Neighbours>,
     balance: Balance,
-    draw: Draw,
-    mean_weight: f32,
     /// Where an endpoint was that could be reached.
     reachable: AtomicUsize,
+    /// What it was built from.
+    choice: Choice,
 }
 
 impl Endpoints {
-    /// The endpoints of `instances`, of which nothing is known.
-    pub fn new(instances: &[Arc<Instance>], settings: &Service) -> Arc<Self> {
-        Arc::new(Self::build(instances, settings, |_| Arc::default()))
+    /// The endpoints of `instances`, of which nothing is known, as seen from where we are.
+    pub fn new(instances: &[Arc<Instance>], settings: &Service, view: &View) -> Arc<Self> {
+        Arc::new(Self::build(instances, settings, view, |_| Arc::default()))
     }
 
     /// The endpoints of `instances` with what `previous` learned of those that have the same
@@ -40,11 +45,12 @@ impl Endpoints {
         previous: &Arc<Self>,
         instances: &[Arc<Instance>],
         settings: &Service,
+        view: &View,
     ) -> Arc<Self> {
         let is_same = previous.balance == settings.balance
             && *previous.rung.policy() == settings.outlier
             && previous.rung.slow_start() == settings.slow_start
-            && previous.list.iter().map(|it| it.instance()).eq(instances);
+            && previous.choice.is_of(instances, settings, view);
         if is_same {
             return Arc::clone(previous);
         }
@@ -54,33 +60,47 @@ impl Endpoints {
         let stays = instances.iter().any(|it| known.contains_key(&it.address));
         let new = || if stays { Arc::new(Knowledge::of_new()) } else { Arc::default() };
         let knowledge = |it: &Instance| known.get(&it.address).map(|it| Arc::clone(it));
-        Arc::new(Self::build(instances, settings, |it| knowledge(it).unwrap_or_else(new)))
+        Arc::new(Self::build(instances, settings, view, |it| knowledge(it).unwrap_or_else(new)))
     }
 
     fn build(
         instances: &[Arc<Instance>],
         settings: &Service,
+        view: &View,
         knowledge: impl Fn(&Instance) -> Arc<Knowledge>,
     ) -> Self {
-        let all: Box<[_]> = instances.iter().map(|it| knowledge(it)).collect();
+        let choice = Choice::of(instances, settings, view);
+        let chosen = || choice.groups.iter().flat_map(|it| &it.chosen);
+        let all: Box<[_]> = chosen().map(|it| knowledge(it)).collect();
         let rung = Arc::new(Neighbours::new(all.clone(), settings.outlier, settings.slow_start));
-        let new = |(instance, knowledge)| {
+        let new = |(instance, knowledge): (&Arc<Instance>, _)| {
             Arc::new(Endpoint::new(Arc::clone(instance), knowledge, Arc::clone(&rung)))
         };
-        let weights: Vec<_> = instances.iter().map(|it| weight(it)).collect();
         Self {
-            list: instances.iter().zip(all).map(new).collect(),
+            list: chosen().zip(all).map(new).collect(),
+            zones: Zones::new(&choice),
             balance: settings.balance,
-            mean_weight: mean(&weights),
-            draw: Draw::new(&weights),
             reachable: AtomicUsize::new(0),
             rung,
+            choice,
         }
     }
 
-    /// Returns all of them, in the order of the instances.
+    /// Returns all requests may go to, by zone: our own first, then by name; within one in the order
+    /// of the instances.
     pub fn all(&self) -> &[Arc<Endpoint>] {
         &self.list
+    }
+
+    /// Returns the instances that are left to other clients.
+    pub fn left_out(&self) -> &[Arc<Instance>] {
+        &self.choice.left_out
+    }
+
+    /// Returns the zones, each with the share of our requests that goes there; one of no name if
+    /// zones make no difference.
+    pub fn zones(&self, now: Duration) -> Vec<ZoneState> {
+        self.zones.states(&self.list, now)
     }
 
     /// Returns whether one of them can be reached, as far as we know: whether the rung is healthy.
@@ -111,14 +131,14 @@ impl Endpoints {
         exclude: impl Fn(&Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
         let exclude = &exclude;
-        let Some((place, first)) = self.draw_first(now, random, exclude) else {
+        let Some((drawn, first)) = self.draw_first(now, random, exclude) else {
             return self.look_at_all(now, random, exclude);
         };
         if self.balance == Balance::Random {
             return Some(first);
         }
-        let second = self.draw_rival(place, now, random, exclude);
-        Some(second.map_or(first, |second| self.less_loaded(first, second, now)))
+        let second = self.draw_rival(drawn, now, random, exclude);
+        Some(second.map_or(first, |second| drawn.zone.less_loaded(first, second, now)))
     }
 
     /// Draws one that is to be had, if a few draws find one.
@@ -127,60 +147,37 @@ impl Endpoints {
         now: Duration,
         random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
-    ) -> Option<(usize, &Arc<Endpoint>)> {
+    ) -> Option<(Drawn<'_>, &Arc<Endpoint>)> {
+        // Once: a zone that is half well would else lose what its other half may get.
+        let zone = self.zones.draw(&self.list, now, random)?;
         for _ in 0..DRAWS {
-            let place = self.draw.draw(random)?;
-            let drawn = self.list.get(place)?;
+            let place = zone.draw.draw(random)?;
+            let drawn = zone.endpoint(&self.list, place)?;
             if drawn.is_available(now) && !exclude(drawn) && has_its_turn(drawn, now, random) {
-                return Some((place, drawn));
+                return Some((Drawn { zone, place }, drawn));
             }
         }
         None
     }
 
-    /// Draws another than the one at `place`, if a few draws find one that is to be had.
+    /// Draws another of the same zone, if a few draws find one that is to be had.
     ///
     /// One that starts slowly is a rival no more often than its share, however few others there
     /// are: it is not drawn for until it is its turn.
     fn draw_rival(
         &self,
-        place: usize,
+        Drawn { zone, place }: Drawn<'_>,
         now: Duration,
         random: &mut Rng,
         exclude: impl Fn(&Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
         for _ in 0..DRAWS {
-            let drawn = self.list.get(self.draw.draw_rival(place, random)?)?;
+            let drawn = zone.endpoint(&self.list, zone.draw.draw_rival(place, random)?)?;
             if drawn.is_available(now) && !exclude(drawn) {
                 return Some(drawn).filter(|it| has_its_turn(it, now, random));
             }
         }
         None
-    }
-
-    /// Returns the one with less to do: its latency times the requests it has and would have,
-    /// against its weight. At equal loads the first, which was drawn by weight.
-    ///
-    /// Of an endpoint of which nothing is known the latency is that of the other: it gets its part
-    /// of the requests, and no more of them than it has answered.
-    fn less_loaded<'a>(
-        &self,
-        first: &'a Arc<Endpoint>,
-        second: &'a Arc<Endpoint>,
-        now: Duration,
-    ) -> &'a Arc<Endpoint> {
-        let (one, two) = (first.micros(now), second.micros(now));
-        let one_micros = one.or(two).unwrap_or(1.0);
-        let two_micros = two.or(one).unwrap_or(1.0);
-        let is_second = self.load(second, two_micros) < self.load(first, one_micros);
-        if is_second { second } else { first }
-    }
-
-    /// Weights count for the requests an endpoint has, not for the one it would get: an idle
-    /// endpoint of half the weight is as idle as any other.
-    fn load(&self, endpoint: &Endpoint, micros: f32) -> f32 {
-        let weight = float(weight(endpoint.instance())) / self.mean_weight;
-        micros * (float(endpoint.in_flight()) / weight + 1.0)
     }
 
     /// Picks by weight among the best there are: who is available, else who is ejected, else
@@ -210,23 +207,16 @@ impl Endpoints {
     }
 }
 
+/// Where an endpoint was drawn.
+#[derive(Debug, Clone, Copy)]
+struct Drawn<'a> {
+    zone: &'a Zone,
+    /// Its place in the zone.
+    place: usize,
+}
+
 /// Whether an endpoint that was drawn is to have the request, given the share it gets.
 fn has_its_turn(endpoint: &Endpoint, now: Duration, random: &mut Rng) -> bool {
     let share = endpoint.share(now);
     share >= 1.0 || random.f32() < share
-}
-
-/// A weight a draw can use, whatever a source said.
-fn weight(instance: &Instance) -> u32 {
-    instance.weight.clamp(1, 10_000)
-}
-
-fn mean(weights: &[u32]) -> f32 {
-    let total: f32 = weights.iter().copied().map(float).sum();
-    total / float(u32::try_from(weights.len()).unwrap_or(u32::MAX)).max(1.0)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a load is an estimate")]
-fn float(number: u32) -> f32 {
-    number as f32
 }

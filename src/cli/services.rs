@@ -157,8 +157,12 @@ pub(super) fn health(instance: &InstanceView) -> &'static str {
         Some(LoadView { ejected: true, .. }) => "ejected",
         Some(LoadView { share, .. }) if *share < 1.0 => "returning",
         Some(_) => "healthy",
-        None if instance.up => "up",
-        None => "down",
+        None => match instance.left_out.as_deref() {
+            Some("cluster") => "other cluster",
+            Some(_) => "other clients'",
+            None if instance.up => "up",
+            None => "down",
+        },
     }
 }
 

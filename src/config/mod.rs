@@ -39,6 +39,7 @@ mod tenants;
 mod tests;
 mod workload;
 mod written;
+mod zones;
 
 pub use authority::{Authority, InvalidAuthority};
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
@@ -63,6 +64,7 @@ pub use services::{Balance, Service, UpstreamProtocol};
 pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};
 pub use tenants::{Lane, OnUnhealthy, Tenant};
 pub use workload::{Claims, Inbound, Outbound, Unknown, Workload};
+pub use zones::Zones;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! `[services."NAME"]` and `[defaults]`: how services are reached.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +10,8 @@ use crate::config::failure::{Outlier, Retries, Timeouts};
 use crate::config::health::Probe;
 use crate::config::reading::{DAY, HOUR, MINUTE, NamedTable, SECOND, Section};
 use crate::config::written;
+use crate::config::zones;
+use crate::config::zones::Zones;
 use crate::model::{Instance, ServiceName};
 
 /// What an upstream speaks.
@@ -56,6 +59,12 @@ pub struct Service {
     pub retries: Retries,
     /// Which instance of a rung.
     pub balance: Balance,
+    /// The clusters whose instances take its requests, at most 64; empty: all.
+    pub clusters: Vec<Arc<str>>,
+    /// Which zone's instances are preferred.
+    pub zones: Zones,
+    /// How many of a zone's instances this sidecar sends to: 1 to 10,000; none is all of them.
+    pub subset: Option<u16>,
     /// When an instance that fails is left alone.
     pub outlier: Outlier,
     /// When an instance is asked how it is.
@@ -95,6 +104,9 @@ impl Default for Service {
             timeouts: Timeouts::default(),
             retries: Retries::default(),
             balance: Balance::LeastLoad,
+            clusters: Vec::new(),
+            zones: Zones::default(),
+            subset: Some(100),
             outlier: Outlier::default(),
             probe: Probe::default(),
             slow_start: Some(Duration::from_secs(30)),
@@ -118,6 +130,9 @@ impl Service {
             timeouts: section.table("timeouts", |it| Timeouts::read(it, &base.timeouts)),
             retries: section.table("retries", |it| Retries::read(it, &base.retries)),
             balance: section.choice("balance", &Balance::WORDS, base.balance),
+            clusters: zones::read_clusters(section, &base.clusters),
+            zones: section.table("zones", |it| Zones::read(it, base.zones)),
+            subset: section.integer_or("subset", "off", 1..=10_000, base.subset),
             outlier: section.table("outlier", |it| Outlier::read(it, &base.outlier)),
             probe: section.table("probe", |it| Probe::read(it, &base.probe)),
             slow_start: section.period_or_off("slow_start", SECOND..=HOUR, base.slow_start),

@@ -15,6 +15,8 @@ use crate::model::{Instance, LaneName, ServiceName};
 pub struct Workload {
     /// The service our application is a copy of.
     pub service: ServiceName,
+    /// What tells our copy from the others; none where nothing does. Subsets go by it.
+    pub name: Option<Arc<str>>,
     /// Where our application takes requests. None: at the port the caller meant, on loopback,
     /// known where connections are redirected to us.
     pub address: Option<SocketAddr>,
@@ -96,6 +98,9 @@ impl Workload {
         let document = section.document();
         let kind = ("a name", "`service = \"order.shop\"`");
         let service = section.required("service", kind, |it| it.name());
+        let name = section.value("name", ("a text", "`$HOSTNAME`"), |it| it.label());
+        let machine = || document.variable("HOSTNAME").filter(|it| !it.is_empty());
+        let name = name.or_else(machine).map(Into::into);
         let address = ("an address", "where the caller meant to go");
         let address = section.value("address", address, |value| {
             let address = value.target_address()?;
@@ -110,7 +115,18 @@ impl Workload {
         let weight = section.integer("weight", 1..=10_000, Instance::DEFAULT_WEIGHT);
         let metadata = section.metadata("metadata");
         let service = service?;
-        Some(Self { service, address, protocol, lane, cluster, zone, weight, version, metadata })
+        Some(Self {
+            service,
+            name,
+            address,
+            protocol,
+            lane,
+            cluster,
+            zone,
+            weight,
+            version,
+            metadata,
+        })
     }
 }
 

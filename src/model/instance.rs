@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{LaneName, ServiceName};
 
 /// Whether an instance takes traffic, by its own or its registry's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Takes traffic.
@@ -20,7 +20,7 @@ pub enum Status {
 }
 
 /// One running copy of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// The service it is a copy of.
     pub service: ServiceName,
@@ -38,8 +38,15 @@ pub struct Instance {
     pub version: Option<Arc<str>>,
     /// Whether it takes traffic.
     pub status: Status,
+    /// What its registry calls it within its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Arc<str>>,
+    /// Its number among the copies of its service, if its registry hands out such numbers: low
+    /// ones first, and again once they are free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Whatever else its registration says.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -58,6 +65,8 @@ impl Instance {
             cluster: None,
             version: None,
             status: Status::Up,
+            hostname: None,
+            slot: None,
             metadata: BTreeMap::new(),
         }
     }

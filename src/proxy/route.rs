@@ -199,7 +199,14 @@ impl Worker {
             fresh.or_else(|| endpoints.pick(now, random, |_| false)).cloned()
         });
         let endpoint = endpoint.ok_or_else(no_instance)?;
-        let address = endpoint.instance().address;
+        let instance = endpoint.instance();
+        let zones = world.config.workload.zone.as_ref().zip(instance.zone.as_ref());
+        if let (Some((own, zone)), Some(service)) = (zones, service)
+            && own != zone
+        {
+            self.metrics().crossed_zone(&service.name);
+        }
+        let address = instance.address;
         Ok(Hop { address, flight: Some(endpoint.begin()) })
     }
 }

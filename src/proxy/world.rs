@@ -1,5 +1,6 @@
 //! Everything one request is decided on, immutable.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::balance::Endpoints;
+use crate::balance::Site;
+use crate::balance::View;
 use crate::config::Config;
 use crate::config::Retries;
 use crate::config::Service;
@@ -72,12 +75,14 @@ impl World {
         let known = old.map(Self::endpoints_by_place).unwrap_or_default();
         let default = Arc::new(config.defaults.clone());
         let settings = |service| routes.service(service).map_or(&default, |it| &it.settings);
+        let site = Arc::new(Site::of(&config, &catalog));
         let endpoints = routes.rungs().iter().map(|rung| {
             let service = routes.service(rung.service).map(|it| &it.name);
             let settings = settings(rung.service);
+            let view = View { site: Arc::clone(&site), weights: weights(&catalog, service, &site) };
             match service.and_then(|name| known.get(&(name, rung.lane))) {
-                Some(before) => Endpoints::succeed(before, &rung.instances, settings),
-                None => Endpoints::new(&rung.instances, settings),
+                Some(before) => Endpoints::succeed(before, &rung.instances, settings, &view),
+                None => Endpoints::new(&rung.instances, settings, &view),
             }
         });
         let endpoints = endpoints.collect::<Box<[_]>>();
@@ -158,6 +163,17 @@ impl World {
     pub(super) fn budget(&self, service: Option<&ServiceName>) -> &Arc<Budget> {
         service.and_then(|name| self.budgets.get(name)).unwrap_or(&self.local_budget)
     }
+}
+
+/// What a scheduler says to callers where we are; empty if it says nothing.
+fn weights(
+    catalog: &Catalog,
+    service: Option<&ServiceName>,
+    site: &Site,
+) -> BTreeMap<Arc<str>, u32> {
+    let scheduler = service.and_then(|it| catalog.scheduler(it));
+    let weights = scheduler.zip(site.zone.as_deref()).and_then(|(it, zone)| it.of_callers_in(zone));
+    weights.cloned().unwrap_or_default()
 }
 
 /// The settings for a peer beside which there is no other: an answer of its own is passed on as it

@@ -73,6 +73,8 @@ pub struct Rung {
     pub instances: Vec<Arc<Instance>>,
     /// Those that are down, in order of address. They are never sent a request.
     pub down: Vec<Arc<Instance>>,
+    /// Those of clusters that the service does not name, in order of address. Nor are they.
+    pub elsewhere: Vec<Arc<Instance>>,
 }
 
 /// What a decision needs of a rung.
@@ -178,13 +180,17 @@ impl RouteTable {
         for instance in catalog.instances(name) {
             lanes.entry(instance.lane).or_default().push(Arc::clone(instance));
         }
+        // A lane of which all are in other clusters is not there.
+        lanes.retain(|_, instances| instances.iter().any(|it| is_in_cluster(&settings, it)));
         let id = ServiceId(index(self.services.len()));
         let start = self.rungs.len();
         let is_strict = settings.strict;
         let mut head = Start { service: id, baseline: None, lanes: 0, is_strict };
         for (lane, instances) in lanes {
             let lane_id = lane.and_then(|it| self.ladders.find(it.as_str()));
-            let foothold = self.add_rung(id, lane, lane_id, instances);
+            let (here, elsewhere) =
+                instances.into_iter().partition(|it| is_in_cluster(&settings, it));
+            let foothold = self.add_rung(id, lane, lane_id, here, elsewhere);
             match lane_id {
                 None => head.baseline = Some(foothold),
                 Some(lane) => {
@@ -205,13 +211,14 @@ impl RouteTable {
         lane: Option<LaneName>,
         lane_id: Option<LaneId>,
         instances: Vec<Arc<Instance>>,
+        elsewhere: Vec<Arc<Instance>>,
     ) -> Foothold {
         let (instances, down): (Vec<_>, _) =
             instances.into_iter().partition(|it| it.status == Status::Up);
         let rung = RungId(index(self.rungs.len()));
         let fails = lane_id.is_some_and(|it| self.ladders.on_unhealthy(it) == OnUnhealthy::Fail);
         let foothold = Foothold { rung, is_up: !instances.is_empty(), fails };
-        self.rungs.push(Rung { id: rung, service, lane, instances, down });
+        self.rungs.push(Rung { id: rung, service, lane, instances, down, elsewhere });
         foothold
     }
 
@@ -296,6 +303,12 @@ impl RouteTable {
         let found = self.crossings.find(hash, |it| it.service == service && it.lane == lane)?;
         Some(found.foothold)
     }
+}
+
+/// Whether an instance is of a cluster that takes the service's requests.
+fn is_in_cluster(settings: &config::Service, instance: &Instance) -> bool {
+    let clusters = &settings.clusters;
+    clusters.is_empty() || instance.cluster.as_ref().is_some_and(|it| clusters.contains(it))
 }
 
 /// A service and a lane as one number.

@@ -8,12 +8,27 @@ use prometheus::{Histogram, IntCounter};
 
 use crate::model::ServiceName;
 use crate::telemetry::declare::Active;
-use crate::telemetry::labels::{Correlated, Direction, Protocol, Retry, Way};
-use crate::telemetry::metrics::{APPLIED, Metrics, REJECTED};
+use crate::telemetry::labels::{Correlated, Direction, Protocol, Retry, Source, Way};
+use crate::telemetry::metrics::{APPLIED, Discovery, Metrics, REJECTED, Upstreams};
 use crate::telemetry::record::{OTHER, Record};
 
 /// Series of `dyelane_requests_total` that tell tenants and lanes apart; beyond, both are `other`.
 const REQUEST_SERIES: usize = 10_000;
+
+/// How the requests for the baseline of a service are shared out.
+#[derive(Debug, Clone)]
+pub struct Spread<'a> {
+    /// The service.
+    pub service: &'a ServiceName,
+    /// Instances that we send to.
+    pub used: usize,
+    /// Those that are left to other clients.
+    pub left: usize,
+    /// Those of clusters that the service does not name.
+    pub elsewhere: usize,
+    /// Zones with their parts of the requests, 0.0 to 1.0; empty if zones make no difference.
+    pub zones: Vec<(String, f32)>,
+}
 
 impl Metrics {
     /// A request began. It is under way until the value is dropped.
@@ -53,6 +68,26 @@ impl Metrics {
         self.upstreams.endpoints_ejected.with_label_values(&[service]).set(whole(count));
     }
 
+    /// An attempt goes to an instance of another zone than ours.
+    pub fn crossed_zone(&self, service: &ServiceName) {
+        self.upstreams.cross_zone.with_label_values(&[service]).inc();
+    }
+
+    /// The baselines of these services are shared out so; of others nothing is known.
+    pub fn set_spreads(&self, spreads: &[Spread<'_>]) {
+        let Upstreams { endpoints, zone_shares, .. } = &self.upstreams;
+        endpoints.reset();
+        zone_shares.reset();
+        for Spread { service, used, left, elsewhere, zones } in spreads {
+            for (state, count) in [("used", used), ("left", left), ("other_cluster", elsewhere)] {
+                endpoints.with_label_values(&[service.as_str(), state]).set(whole(*count));
+            }
+            for (zone, share) in zones {
+                zone_shares.with_label_values(&[service.as_str(), zone]).set(percent(*share));
+            }
+        }
+    }
+
     /// An outbound request without a tenant was looked up by its correlation ids.
     pub fn correlated(&self, outcome: Correlated) {
         self.requests.correlated.get(outcome).inc();
@@ -86,8 +121,7 @@ impl Metrics {
         self.config.reloads.with_label_values(&[APPLIED]).inc();
         self.config.reload_successful.set(1);
         self.config.quarantined.set(whole(quarantined));
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.config.reload_timestamp.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.config.reload_timestamp.set(seconds(now));
     }
 
     /// A configuration was refused; the last good one stays.
@@ -99,6 +133,65 @@ impl Metrics {
     /// A world of that generation is in force, whatever it was built for.
     pub fn set_generation(&self, generation: u64) {
         self.config.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// A source answered at `now`.
+    pub fn source_answered(&self, source: Source, now: SystemTime) {
+        let by = [source.label()];
+        self.discovery.up.with_label_values(&by).set(1);
+        self.discovery.answered.with_label_values(&by).set(seconds(now));
+    }
+
+    /// A node of a source did not answer as it should; `up` is whether the source as a whole still
+    /// counts as answering.
+    pub fn source_failed(&self, source: Source, up: bool) {
+        let by = [source.label()];
+        self.discovery.failures.with_label_values(&by).inc();
+        self.discovery.up.with_label_values(&by).set(i64::from(up));
+    }
+
+    /// So many services' answers were doubted.
+    pub fn source_refused(&self, source: Source, services: usize) {
+        let refused = self.discovery.refused.with_label_values(&[source.label()]);
+        refused.inc_by(u64::try_from(services).unwrap_or(u64::MAX));
+    }
+
+    /// So many instances count because a source says so, of which so many it no longer names; so
+    /// many more it names that nobody could send a request to.
+    pub fn set_source(&self, source: Source, instances: usize, held: usize, left_out: usize) {
+        let by = [source.label()];
+        self.discovery.instances.with_label_values(&by).set(whole(instances));
+        self.discovery.held.with_label_values(&by).set(whole(held));
+        self.discovery.left_out.with_label_values(&by).set(whole(left_out));
+    }
+
+    /// A source is asked from now on: its series appear.
+    pub fn source_began(&self, source: Source) {
+        let by = [source.label()];
+        self.discovery.up.with_label_values(&by).set(0);
+        self.discovery.failures.with_label_values(&by);
+        self.discovery.refused.with_label_values(&by);
+        self.set_source(source, 0, 0, 0);
+    }
+
+    /// A source is no longer asked: its gauges go.
+    pub fn source_ended(&self, source: Source) {
+        let Discovery { up, answered, instances, held, left_out, .. } = &self.discovery;
+        for gauges in [up, answered, instances, held, left_out] {
+            // One that never was is as good as gone.
+            let _ = gauges.remove_label_values(&[source.label()]);
+        }
+    }
+
+    /// So many tenants and lanes count as a registry has them.
+    pub fn set_remote_rules(&self, count: usize) {
+        self.discovery.rules.set(whole(count));
+    }
+
+    /// The catalog in force has so many services and instances.
+    pub fn set_catalog(&self, services: usize, instances: usize) {
+        self.discovery.services.set(whole(services));
+        self.discovery.catalog.set(whole(instances));
     }
 
     /// Our application is well, or is not.
@@ -190,6 +283,18 @@ fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// A part as a gauge takes it.
+#[expect(clippy::cast_possible_truncation, reason = "it is 0 to 100")]
+fn percent(part: f32) -> i64 {
+    (part * 100.0).round() as i64
+}
+
+/// A time as a gauge takes it, in seconds since 1970.
+fn seconds(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -220,6 +325,17 @@ mod tests {
         metrics.reload_rejected();
         metrics.set_generation(4);
         metrics.set_draining(true);
+        metrics.source_began(Source::Registry);
+        metrics.source_answered(Source::Registry, UNIX_EPOCH + Duration::from_secs(70));
+        metrics.source_refused(Source::Registry, 2);
+        metrics.set_source(Source::Registry, 5, 3, 1);
+        metrics.source_began(Source::Eureka);
+        metrics.source_failed(Source::Eureka, false);
+        metrics.set_remote_rules(8);
+        metrics.set_catalog(6, 9);
+        metrics.crossed_zone(&user);
+        let zones = vec![("zone-a".to_owned(), 0.84), ("zone-b".to_owned(), 0.16)];
+        metrics.set_spreads(&[Spread { service: &user, used: 7, left: 3, elsewhere: 0, zones }]);
         let text = metrics.render();
         drop((stream, connection, upstream));
         let later = metrics.render();
@@ -247,6 +363,20 @@ mod tests {
             "config_quarantined 1",
             "config_generation 4",
             "draining 1",
+            "discovery_source_up{source=\"registry\"} 1",
+            "discovery_source_up{source=\"eureka\"} 0",
+            "discovery_last_answer_timestamp_seconds{source=\"registry\"} 70",
+            "discovery_failures_total{source=\"eureka\"} 1",
+            "discovery_refused_total{source=\"registry\"} 2",
+            "discovery_instances{source=\"registry\"} 5",
+            "discovery_held_instances{source=\"registry\"} 3",
+            "discovery_left_out_instances{source=\"registry\"} 1",
+            "cross_zone_requests_total{service=\"user.shop\"} 1",
+            "endpoints{service=\"user.shop\",state=\"left\"} 3",
+            "zone_share_percent{service=\"user.shop\",zone=\"zone-a\"} 84",
+            "discovery_rules 8",
+            "catalog_services 6",
+            "catalog_instances 9",
             concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             let line = format!("dyelane_{line}");

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 macro_rules! labels {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name {
             $($(#[$doc])* $variant,)+
         }
@@ -82,6 +82,16 @@ labels! {
         NoAttempts = "no_attempts",
         /// Its body was too long to keep.
         NoBody = "no_body",
+    }
+}
+
+labels! {
+    /// Who tells us of instances.
+    Source {
+        /// A registry.
+        Registry = "registry",
+        /// A Eureka server.
+        Eureka = "eureka",
     }
 }
 

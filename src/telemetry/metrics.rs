@@ -22,6 +22,7 @@ pub struct Metrics {
     pub(super) connections: Connections,
     pub(super) upstreams: Upstreams,
     pub(super) config: Config,
+    pub(super) discovery: Discovery,
     pub(super) presence: Presence,
     pub(super) access_log_dropped: IntCounter,
     pub(super) draining: IntGauge,
@@ -43,6 +44,7 @@ impl Metrics {
             connections: Connections::declare(&declare)?,
             upstreams: Upstreams::declare(&declare)?,
             config: Config::declare(&declare)?,
+            discovery: Discovery::declare(&declare)?,
             presence: Presence::declare(&declare)?,
             access_log_dropped: declare.counter(
                 "dyelane_access_log_dropped_total",
@@ -180,6 +182,9 @@ pub(super) struct Upstreams {
     pub(super) retries: IntCounterVec,
     pub(super) ejections: IntCounterVec,
     pub(super) endpoints_ejected: IntGaugeVec,
+    pub(super) endpoints: IntGaugeVec,
+    pub(super) zone_shares: IntGaugeVec,
+    pub(super) cross_zone: IntCounterVec,
 }
 
 impl Upstreams {
@@ -208,6 +213,21 @@ impl Upstreams {
             endpoints_ejected: declare.gauges(
                 "dyelane_endpoints_ejected",
                 "Instances that are left alone for failing.",
+                &["service"],
+            )?,
+            endpoints: declare.gauges(
+                "dyelane_endpoints",
+                "Instances of the baseline that are up, by whether we send to them.",
+                &["service", "state"],
+            )?,
+            zone_shares: declare.gauges(
+                "dyelane_zone_share_percent",
+                "The part of the requests for the baseline that a zone gets.",
+                &["service", "zone"],
+            )?,
+            cross_zone: declare.counters(
+                "dyelane_cross_zone_requests_total",
+                "Attempts that went to an instance of another zone than ours.",
                 &["service"],
             )?,
         })
@@ -255,6 +275,71 @@ impl Config {
                 "dyelane_config_quarantined",
                 "Tenants and lanes of the configuration in force that are left out as faulty.",
             )?,
+        })
+    }
+}
+
+/// What becomes of those who tell us of instances.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    pub(super) up: IntGaugeVec,
+    pub(super) answered: IntGaugeVec,
+    pub(super) failures: IntCounterVec,
+    pub(super) refused: IntCounterVec,
+    pub(super) instances: IntGaugeVec,
+    pub(super) held: IntGaugeVec,
+    pub(super) left_out: IntGaugeVec,
+    pub(super) rules: IntGauge,
+    pub(super) services: IntGauge,
+    pub(super) catalog: IntGauge,
+}
+
+impl Discovery {
+    fn declare(declare: &Declare<'_>) -> Result<Self> {
+        Ok(Self {
+            up: declare.gauges(
+                "dyelane_discovery_source_up",
+                "Whether a source of instances answers.",
+                &["source"],
+            )?,
+            answered: declare.gauges(
+                "dyelane_discovery_last_answer_timestamp_seconds",
+                "When a source of instances last answered.",
+                &["source"],
+            )?,
+            failures: declare.counters(
+                "dyelane_discovery_failures_total",
+                "Times a node of a source did not answer as it should.",
+                &["source"],
+            )?,
+            refused: declare.counters(
+                "dyelane_discovery_refused_total",
+                "Times a service's answer was doubted: it was empty or had lost more than half.",
+                &["source"],
+            )?,
+            instances: declare.gauges(
+                "dyelane_discovery_instances",
+                "Instances that count because a source says so.",
+                &["source"],
+            )?,
+            held: declare.gauges(
+                "dyelane_discovery_held_instances",
+                "Instances that still count though a source no longer names them.",
+                &["source"],
+            )?,
+            left_out: declare.gauges(
+                "dyelane_discovery_left_out_instances",
+                "Instances a source names that nobody could send a request to.",
+                &["source"],
+            )?,
+            rules: declare.gauge(
+                "dyelane_discovery_rules",
+                "Tenants and lanes that count as a registry has them.",
+            )?,
+            services: declare
+                .gauge("dyelane_catalog_services", "Services of the catalog in force.")?,
+            catalog: declare
+                .gauge("dyelane_catalog_instances", "Instances of the catalog in force.")?,
         })
     }
 }

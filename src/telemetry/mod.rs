@@ -24,7 +24,8 @@ mod registry;
 
 pub use access_log::{AccessLog, AccessLogWriter};
 pub use declare::Active;
-pub use labels::{Correlated, Direction, Protocol, Retry, Way};
+pub use events::Spread;
+pub use labels::{Correlated, Direction, Protocol, Retry, Source, Way};
 pub use logging::{LogError, LogLevel, init_logging};
 pub use metrics::Metrics;
 pub use record::Record;

@@ -25,3 +25,4 @@ mod tcp;
 mod tenancy;
 mod timeouts;
 mod worlds;
+mod zones;

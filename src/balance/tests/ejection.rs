@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{T0, ends, instances, is_about, rung, seconds, settings, shares};
-use crate::balance::{End, Endpoints};
+use crate::balance::{End, Endpoints, View};
 use crate::config::{Balance, Service};
 
 #[test]
@@ -40,7 +40,7 @@ fn who_gives_up_counts_as_neither() {
 fn ejection_can_be_turned_off() {
     let mut settings = settings(Balance::LeastLoad);
     settings.outlier.failures = None;
-    let rung = Endpoints::new(&instances(&[1, 1]), &settings);
+    let rung = Endpoints::new(&instances(&[1, 1]), &settings, &View::default());
 
     ends(&rung.all()[0], End::Unreachable, 100, T0);
 
@@ -113,7 +113,7 @@ fn no_more_than_their_share_is_ejected() {
 fn one_stays_even_if_all_may_be_ejected() {
     let mut settings = settings(Balance::LeastLoad);
     settings.outlier.max_percent = 100;
-    let rung = Endpoints::new(&instances(&[100; 3]), &settings);
+    let rung = Endpoints::new(&instances(&[100; 3]), &settings, &View::default());
     ends(&rung.all()[0], End::Unreachable, 3, T0);
 
     for one in rung.all() {
@@ -175,7 +175,7 @@ fn an_endpoint_comes_back_slowly() {
 #[test]
 fn a_slow_return_can_be_turned_off() {
     let settings = Service { slow_start: None, ..settings(Balance::Random) };
-    let rung = Endpoints::new(&instances(&[100, 100]), &settings);
+    let rung = Endpoints::new(&instances(&[100, 100]), &settings, &View::default());
     ends(&rung.all()[0], End::Failed, 3, T0);
 
     let shares = shares(&rung, T0 + seconds(10));

@@ -5,6 +5,8 @@ mod picks;
 mod probed;
 mod properties;
 mod starts;
+mod subsets;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use proptest::prelude::ProptestConfig;
 
-use crate::balance::{End, Endpoint, Endpoints};
+use crate::balance::{End, Endpoint, Endpoints, View};
 use crate::config::{Balance, Config, Outlier, Service};
 use crate::model::{Instance, ServiceName};
 
@@ -48,7 +50,7 @@ pub(super) fn instances(weights: &[u32]) -> Vec<Arc<Instance>> {
 }
 
 pub(super) fn rung(weights: &[u32], balance: Balance) -> Arc<Endpoints> {
-    Endpoints::new(&instances(weights), &settings(balance))
+    Endpoints::new(&instances(weights), &settings(balance), &View::default())
 }
 
 pub(super) fn port(endpoint: &Endpoint) -> u16 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{FAST, T0, ends, instances, is_about, port, rung, seconds, settings, shares};
-use crate::balance::{End, Endpoints};
+use crate::balance::{End, Endpoints, View};
 use crate::config::Balance;
 
 #[test]
@@ -121,7 +121,7 @@ fn knowledge_outlives_the_world_it_was_learned_in() {
 
     let mut list = instances(&[200, 100, 100]);
     list.pop();
-    let new = Endpoints::succeed(&old, &list, &settings(Balance::LeastLoad));
+    let new = Endpoints::succeed(&old, &list, &settings(Balance::LeastLoad), &View::default());
 
     assert!(new.all()[0].is_ejected(T0));
     assert_eq!((new.all()[0].instance().weight, new.all()[1].in_flight()), (200, 1));
@@ -133,8 +133,18 @@ fn knowledge_outlives_the_world_it_was_learned_in() {
 fn endpoints_of_which_nothing_changed_are_the_same() {
     let old = rung(&[100, 100], Balance::LeastLoad);
 
-    let same = Endpoints::succeed(&old, &instances(&[100, 100]), &settings(Balance::LeastLoad));
-    let other = Endpoints::succeed(&old, &instances(&[100, 100]), &settings(Balance::Random));
+    let same = Endpoints::succeed(
+        &old,
+        &instances(&[100, 100]),
+        &settings(Balance::LeastLoad),
+        &View::default(),
+    );
+    let other = Endpoints::succeed(
+        &old,
+        &instances(&[100, 100]),
+        &settings(Balance::Random),
+        &View::default(),
+    );
 
     assert!(Arc::ptr_eq(&old, &same));
     assert!(!Arc::ptr_eq(&old, &other));

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{T0, ends, instances, is_about, rung, seconds, settings, shares};
-use crate::balance::{End, Endpoints};
+use crate::balance::{End, Endpoints, View};
 use crate::config::Balance;
 
 #[test]
@@ -67,7 +67,12 @@ fn what_probes_found_outlives_a_reload() {
     let before = rung(&[100, 100], Balance::LeastLoad);
     before.all()[0].set_healthy(false, T0);
 
-    let after = Endpoints::succeed(&before, &instances(&[100, 50]), &settings(Balance::LeastLoad));
+    let after = Endpoints::succeed(
+        &before,
+        &instances(&[100, 50]),
+        &settings(Balance::LeastLoad),
+        &View::default(),
+    );
 
     assert!(after.all()[0].is_unhealthy() && !after.all()[1].is_unhealthy());
 }

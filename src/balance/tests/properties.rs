@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{T0, cases, instances, port, seconds, settings};
-use crate::balance::{End, Endpoint, Endpoints};
+use crate::balance::{End, Endpoint, Endpoints, View};
 use crate::config::Balance;
 
 /// What happens to a rung.
@@ -53,7 +53,7 @@ proptest! {
         let balance = if is_random { Balance::Random } else { Balance::LeastLoad };
         let mut settings = settings(balance);
         settings.outlier.max_percent = max_percent;
-        let mut rung = Endpoints::new(&instances(&weights), &settings);
+        let mut rung = Endpoints::new(&instances(&weights), &settings, &View::default());
         let (mut now, mut random, mut flights) = (T0, Rng::with_seed(9), Vec::new());
 
         for event in events {
@@ -90,7 +90,7 @@ proptest! {
                     // Requests under way keep counting; here they end first, so that the counts
                     // below are those of this rung alone.
                     flights.clear();
-                    rung = Endpoints::succeed(&rung, &instances(&weights), &settings);
+                    rung = Endpoints::succeed(&rung, &instances(&weights), &settings, &View::default());
                 }
             }
             let held: u32 = rung.all().iter().map(|it| it.in_flight()).sum();

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use super::{T0, instances, is_about, rung, seconds, settings, shares};
-use crate::balance::Endpoints;
+use crate::balance::{Endpoints, View};
 use crate::config::Balance;
 
 /// A rung of two, of which the second came later.
 fn grown(balance: Balance) -> Arc<Endpoints> {
-    Endpoints::succeed(&rung(&[100], balance), &instances(&[100, 100]), &settings(balance))
+    Endpoints::succeed(
+        &rung(&[100], balance),
+        &instances(&[100, 100]),
+        &settings(balance),
+        &View::default(),
+    )
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn where_all_are_new_nobody_is_spared() {
     let first = rung(&[100, 100], Balance::Random);
     let other = [instances(&[1, 1, 100, 100])[2].clone(), instances(&[1, 1, 100, 100])[3].clone()];
 
-    let replaced = Endpoints::succeed(&first, &other, &settings(Balance::Random));
+    let replaced = Endpoints::succeed(&first, &other, &settings(Balance::Random), &View::default());
 
     for rung in [first, replaced] {
         assert!(rung.all().iter().all(|it| it.share(T0) >= 1.0));
@@ -57,7 +62,12 @@ fn a_start_goes_on_over_a_reload() {
     let rung = grown(Balance::Random);
     shares(&rung, T0);
 
-    let next = Endpoints::succeed(&rung, &instances(&[100, 100, 100]), &settings(Balance::Random));
+    let next = Endpoints::succeed(
+        &rung,
+        &instances(&[100, 100, 100]),
+        &settings(Balance::Random),
+        &View::default(),
+    );
 
     let half = T0 + seconds(15);
     let (before, after) = (rung.all()[1].share(half), next.all()[1].share(half));

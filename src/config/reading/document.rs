@@ -67,6 +67,11 @@ impl<'d> Document<'d> {
         self.text
     }
 
+    /// Returns a variable of the environment.
+    pub(in crate::config) fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name)
+    }
+
     pub(super) fn variables(&self) -> &'d dyn Fn(&str) -> Option<String> {
         self.variables
     }

@@ -63,6 +63,15 @@ fn a_value_out_of_bounds_is_told_the_bounds() {
 }
 
 #[test]
+fn where_instances_run_is_told_within_bounds() {
+    refused("[defaults]\nsubset = 0", "0", "`subset` is out of bounds", "or write \"off\"");
+    refused("[defaults]\nzones = { slack = 0.5 }", "0.5", "out of bounds", "1.0 to 10.0");
+    refused("[services.x.zones]\nprefr = true", "prefr", "unknown key", "mean `prefer`?");
+    refused("[services.x]\nclusters = 'a'", "'a'", "a list is expected", "clusters");
+    refused("[services.x]\nclusters = ['a', \"a\"]", "\"a\"", "names a twice", "remove one");
+}
+
+#[test]
 fn a_word_nobody_knows_is_met_with_the_nearest_one() {
     let text = "[inbound]\nclaims = 'acept'";
     refused(text, "'acept'", "knows no \"acept\"", "did you mean \"accept\"?");
