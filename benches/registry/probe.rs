@@ -82,9 +82,8 @@ async fn answer(
         Manner::AtOnce => {}
         Manner::Held => {
             let mut woken = probe.wake.subscribe();
-            probe.held.fetch_add(1, Ordering::Relaxed);
+            let _held = Held::at(&probe.held);
             let _ = woken.changed().await;
-            probe.held.fetch_sub(1, Ordering::Relaxed);
         }
         Manner::Waking => probe.wake.send_modify(|it| *it += 1),
     }
@@ -102,5 +101,21 @@ impl Probe {
         let bytes = Bytes::from(vec![b'a'; size.parse().unwrap_or(0)]);
         let mut taught = self.taught.lock().unwrap_or_else(PoisonError::into_inner);
         taught.insert(format!("/{path}"), (manner, bytes));
+    }
+}
+
+/// One more who is held, until dropped: by an answer, or by a caller who hangs up.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn at(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
