@@ -4,6 +4,16 @@
 //! what is below.
 
 pub mod api;
+pub mod dialect;
+pub mod durable;
+pub mod encoded;
+pub mod fingerprint;
+pub mod node;
 pub mod record;
+pub mod rulebook;
+pub mod rules;
+pub mod scheduler;
+pub mod server;
 pub mod store;
+pub mod watch;
 pub mod wire;
