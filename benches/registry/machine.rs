@@ -1,9 +1,11 @@
 //! What processes spend: processor time and memory, read from `/proc`; and which core they may use.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::ClockId;
 use nix::unistd::Pid;
 
 /// This process and its threads to come.
@@ -36,16 +38,11 @@ pub(crate) fn stay_on(core: usize) -> anyhow::Result<()> {
     Ok(sched_setaffinity(OURSELVES, &set)?)
 }
 
-/// Returns the processor time a process took so far, user and system, in seconds.
+/// Returns the processor time a process took so far, user and system, in seconds; that of threads
+/// which have ended is in it.
 pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let mut nanos = 0.0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between the listing and the look.
-        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        let spent = text.split_whitespace().next().context("an empty schedstat")?;
-        nanos += spent.parse::<f64>()?;
-    }
-    Ok(nanos / 1e9)
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.try_into()?))?;
+    Ok(Duration::from(clock.now()?).as_secs_f64())
 }
 
 /// Returns the resident memory of a process, in bytes.

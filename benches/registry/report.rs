@@ -78,7 +78,10 @@ impl fmt::Display for Row {
         let Self { what, registry, probe, goal } = self;
         write!(f, "| {what} | {registry} | ")?;
         match probe {
-            Some(probe) => write!(f, "{probe} | {:.2} |", registry.number() / probe.number())?,
+            Some(probe) if probe.number() > 0.0 => {
+                write!(f, "{probe} | {:.2} |", registry.number() / probe.number())?;
+            }
+            Some(probe) => write!(f, "{probe} | |")?,
             None => write!(f, "| |")?,
         }
         write!(f, " {goal} |")
