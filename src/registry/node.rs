@@ -317,9 +317,25 @@ impl Node {
     /// # Errors
     /// It makes no sense or cannot be kept; nothing has changed then.
     pub async fn write_rule(self: &Arc<Self>, edit: Edit) -> Result<Rule, RuleError> {
+        self.write_rule_for(edit, None).await
+    }
+
+    /// Writes a rule as [`write_rule`](Self::write_rule) does, for a time: then is said again what
+    /// was said before. None: for good.
+    ///
+    /// # Errors
+    /// As those of [`write_rule`](Self::write_rule).
+    pub async fn write_rule_for(
+        self: &Arc<Self>,
+        edit: Edit,
+        time: Option<Duration>,
+    ) -> Result<Rule, RuleError> {
         let node = Arc::clone(self);
         let writing = tokio::task::spawn_blocking(move || {
-            let rule = node.rulebook.write(edit, node.id, node.now().unix)?;
+            let now = node.now().unix;
+            let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let until = time.map(|time| now.saturating_add(nanos(time)));
+            let rule = node.rulebook.write_until(edit, until, node.id, now)?;
             node.tell_of_rules();
             Ok(rule)
         });
@@ -349,6 +365,24 @@ impl Node {
             })
         });
         merging.await.unwrap_or_default()
+    }
+
+    /// Ends rules whose time is over. Peers do so by themselves.
+    ///
+    /// Cancel safe: dropped, they are ended all the same.
+    pub async fn expire_rules(self: &Arc<Self>) {
+        let now = self.now().unix;
+        if self.rulebook.now().rules.next_end().is_none_or(|end| end > now) {
+            return;
+        }
+        let node = Arc::clone(self);
+        let expiring = tokio::task::spawn_blocking(move || {
+            if let Err(error) = node.rulebook.expire(now) {
+                tracing::error!(%error, "the end of a rule is in force and not on the disk");
+            }
+            node.hub.tell_of_rules();
+        });
+        let _ = expiring.await;
     }
 
     fn tell_of_rules(&self) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start  open the node, listen, register itself, serve
-//! tasks  wake watchers · the pass · renew itself · read schedulers · become readable
+//! tasks  wake watchers · the pass · renew itself · end rules · read schedulers · become readable
 //! stop   cancel itself, let go who waits, finish answers under way, end the tasks
 //! ```
 
@@ -27,6 +27,9 @@ pub const OWN_SERVICE: &str = "infra.discovery";
 const ALONE: Duration = Duration::from_secs(5);
 /// How often the files of schedulers are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the time of a rule is over.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +124,7 @@ impl Registry {
         let node = &self.node;
         self.spawn(node, |node| async move { Arc::clone(node.hub()).ring().await });
         self.spawn(node, pass);
+        self.spawn(node, end_rules);
         let itself = Arc::clone(&self.itself);
         self.spawn(node, |node| async move { itself.renew(&node).await });
         if let Some(directory) = node.settings().schedulers.clone() {
@@ -181,6 +185,14 @@ async fn pass(node: Arc<Node>) {
             let (evicted, held, left) = (pass.evicted, pass.held, pass.left);
             tracing::info!(evicted, held, left, late = ?pass.late, "instances have fallen silent");
         }
+    }
+}
+
+/// Ends rules whose time is over, again and again.
+async fn end_rules(node: Arc<Node>) {
+    loop {
+        sleep(MOMENT).await;
+        node.expire_rules().await;
     }
 }
 

@@ -7,15 +7,18 @@
 //! DELETE /v1/rules/tenants/alice   nothing is said of it any more
 //! ```
 //!
+//! With `?for=30m` a writing holds for so long; then is said again what was said before.
+//!
 //! Lanes are under `/v1/rules/lanes/`. An answer of 200 to a writing means that it is on the disk of
 //! this node and in force here; other nodes and watchers hear of it at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::model::{InvalidName, LaneName, TenantId};
 use crate::registry::api::reply::{self, Reply};
@@ -24,6 +27,10 @@ use crate::registry::node::Node;
 use crate::registry::rulebook::RuleError;
 use crate::registry::rules::{Edit, Rule};
 
+/// The shortest time a rule may hold for.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest time a rule may hold for, if not for good.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The way to all rules.
 const ALL: &str = "/v1/rules";
 
@@ -46,6 +53,8 @@ enum Refusal {
     Name(#[from] InvalidName),
     #[error("the body is no rule: {0}")]
     Body(#[from] serde_json::Error),
+    #[error("`for` is no time such as `30m`, at least a second and at most a year")]
+    Time,
     #[error("{}", told(.0))]
     Rule(#[from] RuleError),
 }
@@ -55,7 +64,7 @@ impl Refusal {
         match self {
             Self::Closed | Self::Stranger => StatusCode::FORBIDDEN,
             Self::Nameless => StatusCode::UNAUTHORIZED,
-            Self::Name(_) | Self::Body(_) | Self::Rule(RuleError::Invalid(_)) => {
+            Self::Name(_) | Self::Body(_) | Self::Time | Self::Rule(RuleError::Invalid(_)) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Rule(RuleError::Durable(_)) => StatusCode::SERVICE_UNAVAILABLE,
@@ -137,7 +146,7 @@ async fn write(node: &Arc<Node>, which: Which, ask: &Ask) -> Result<Reply, Refus
         Which::Tenant(name) => Edit::Tenant(name, value(ask)?),
         Which::Lane(name) => Edit::Lane(name, value(ask)?),
     };
-    let written = node.write_rule(edit).await.inspect_err(|error| {
+    let written = node.write_rule_for(edit, time(ask.query())?).await.inspect_err(|error| {
         if let RuleError::Durable(cause) = error {
             tracing::error!(%cause, "a rule cannot be kept");
         }
@@ -158,7 +167,18 @@ fn value<T: DeserializeOwned>(ask: &Ask) -> Result<Option<T>, serde_json::Error>
     if ask.method == Method::DELETE {
         return Ok(None);
     }
-    serde_json::from_slice(&ask.body).map(Some)
+    // By its names alone: a list of what they stand for is no rule.
+    let named: serde_json::Map<String, Value> = serde_json::from_slice(&ask.body)?;
+    serde_json::from_value(Value::Object(named)).map(Some)
+}
+
+/// Returns for how long the rule is to hold; none: for good.
+fn time(query: &str) -> Result<Option<Duration>, Refusal> {
+    let Some(text) = query.split('&').find_map(|it| it.strip_prefix("for=")) else {
+        return Ok(None);
+    };
+    let time = humantime::parse_duration(text).map_err(|_| Refusal::Time)?;
+    if (SHORTEST..=LONGEST).contains(&time) { Ok(Some(time)) } else { Err(Refusal::Time) }
 }
 
 /// Refuses who does not have the token, in a time that tells nothing of it.
