@@ -65,7 +65,8 @@ pub struct Settings {
     pub zones: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Connections at a time.
     pub connections: usize,
-    /// Requests that wait for news at a time.
+    /// Requests that wait for news at a time; a tenth of the connections is kept from them all the
+    /// same.
     pub watchers: usize,
     /// Longest body of a request, in bytes.
     pub body: usize,
@@ -190,7 +191,7 @@ impl Node {
                 store: Store::new(id, settings.store.clone()),
                 recent: Recent::default(),
             }),
-            hub: Arc::new(Hub::new(settings.watchers)),
+            hub: Arc::new(Hub::new(watchers(&settings))),
             damper: Mutex::default(),
             encoded: Encoded::default(),
             admission: Admission::default(),
@@ -449,6 +450,11 @@ impl Node {
         // stopping everything for.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns how many may wait: never so many that no connection is left for heartbeats.
+fn watchers(settings: &Settings) -> usize {
+    settings.watchers.min(settings.connections - settings.connections / 10)
 }
 
 /// Returns what watchers of an instance wait for.

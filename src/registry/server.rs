@@ -28,6 +28,8 @@ const ALONE: Duration = Duration::from_secs(5);
 /// How often the files of schedulers are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How often a node looks whether it is registered still.
+const GLANCE: Duration = Duration::from_secs(1);
 /// How often it is looked whether the time of a rule is over.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -272,10 +274,20 @@ impl Itself {
         }
     }
 
+    /// Renews the registration in time; writes it again at once where it is gone, or where another
+    /// node of the same name has taken its place.
     async fn renew(&self, node: &Node) {
+        let every = node.settings().renew;
+        let mut renewed = Instant::now();
         loop {
-            sleep(node.settings().renew).await;
-            if node.renew(self.key(node)).is_none() {
+            sleep(every.min(GLANCE)).await;
+            let key = self.key(node);
+            let is_there = node.read(|store| store.get(key).is_some());
+            if is_there && renewed.elapsed() < every {
+                continue;
+            }
+            renewed = Instant::now();
+            if node.renew(key).is_none() {
                 self.register(node);
             }
         }

@@ -1,7 +1,5 @@
 //! How a node is: for probes, for Prometheus, for its operator.
 
-use std::sync::Arc;
-
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -82,9 +80,4 @@ pub(super) fn status(node: &Node) -> Reply {
         "schedulers": node.schedulers().len(),
     });
     reply::json(StatusCode::OK, &status)
-}
-
-/// Returns what every answer of this node may say: that it protects itself.
-pub fn is_protected(node: &Arc<Node>) -> bool {
-    node.read(crate::registry::store::Store::is_protected)
 }

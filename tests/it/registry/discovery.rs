@@ -272,3 +272,16 @@ async fn an_operator_and_probes_are_answered() {
         assert!(told.body.contains(part), "{target}: {}", told.body);
     }
 }
+
+#[tokio::test]
+async fn a_node_whose_name_another_has_taken_is_registered_by_its_address() {
+    let server = Server::with(Settings { host: "same".into(), ..Settings::default() }).await;
+    let other = "zone=default&env=prod&appid=infra.discovery&hostname=same&status=1";
+
+    server.post("register", &format!("{other}&addrs=http://10.0.0.9:7171")).await;
+
+    let own = format!("same/{}", server.registry.address());
+    let target = "/discovery/fetch?env=prod&appid=infra.discovery&status=1";
+    within(async { while !server.get(target).await.body.contains(&own) {} }).await;
+    assert!(server.get(target).await.body.contains("http://10.0.0.9:7171"));
+}

@@ -66,3 +66,18 @@ async fn connections_beyond_the_bound_wait_their_turn() {
 
     assert_eq!(answer(waiting).await.status, 200);
 }
+
+#[tokio::test]
+async fn some_connections_are_kept_for_those_who_do_not_wait() {
+    let server = Server::with(Settings { connections: 10, ..Settings::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        held.push(server.send("GET", POLL, "", "").await);
+    }
+    server.watchers(9).await;
+
+    let one_more = server.get(POLL).await;
+    server.register("a", "h").await;
+
+    assert_eq!(one_more.code(), -509);
+}

@@ -176,8 +176,8 @@ pub(super) struct Glance {
     pub(super) latest: u64,
     /// How many instances it has where it is looked for.
     pub(super) instances: usize,
-    /// How many of them take traffic.
-    pub(super) up: usize,
+    /// Whether any of them takes traffic.
+    pub(super) is_up: bool,
 }
 
 impl Glance {
@@ -190,13 +190,11 @@ impl Glance {
     ) -> Self {
         let since = schedulers.of(&filter.env, appid).map_or(0, |it| it.since);
         let Some(view) = store.service(&filter.env, appid) else { return Self::default() };
-        let there = view.instances().filter(|it| filter.has_zone(&it.key.zone));
-        let (mut instances, mut up) = (0, 0);
-        for record in there {
-            instances += 1;
-            up += usize::from(record.live().is_some_and(|it| it.status == Standing::Up));
-        }
-        Self { latest: view.index().max(since), instances, up }
+        let there = || view.instances().filter(|it| filter.has_zone(&it.key.zone));
+        // Of all zones at once nothing is counted: thousands may look, each time it changes.
+        let instances = if filter.zone.is_empty() { view.len() } else { there().count() };
+        let is_up = there().any(|it| it.live().is_some_and(|it| it.status == Standing::Up));
+        Self { latest: view.index().max(since), instances, is_up }
     }
 }
 

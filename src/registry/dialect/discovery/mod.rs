@@ -19,13 +19,17 @@ mod writes;
 
 use std::sync::Arc;
 
-use http::{Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
 
 use crate::registry::api::{Ask, Reply, routes};
 use crate::registry::dialect::discovery::envelope::Answer;
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
+use crate::registry::store::Store;
+
+/// Says that what is read may be long gone: the registry protects itself. Else it is not sent.
+const PROTECTED: HeaderName = HeaderName::from_static("dyelane-registry-protected");
 
 /// What one can call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,10 +100,13 @@ pub async fn answer(node: &Arc<Node>, ask: Ask) -> Reply {
         return routes::not_allowed();
     }
     let started = Instant::now();
-    let answer = match answered(node, call, ask).await {
+    let mut answer = match answered(node, call, ask).await {
         Ok(answer) => answer,
         Err(invalid) => Answer::invalid(&invalid.to_string()),
     };
+    if call.method() == Method::GET && node.read(Store::is_protected) {
+        answer.reply.headers_mut().insert(PROTECTED, HeaderValue::from_static("true"));
+    }
     let took = (!matches!(call, Call::Poll | Call::Polls)).then(|| started.elapsed());
     node.metrics().answered(call.label(), answer.code.text(), took);
     answer.reply

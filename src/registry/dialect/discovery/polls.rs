@@ -62,7 +62,8 @@ struct News {
     /// Services that are not there.
     missing: Vec<Arc<str>>,
     instances: usize,
-    up: usize,
+    /// Whether any instance told of takes traffic.
+    is_up: bool,
 }
 
 impl Poller {
@@ -108,7 +109,7 @@ impl Poller {
                 if differs && (glance.instances > 0 || *theirs != 0) {
                     news.changed.push((appid.clone(), glance.latest));
                     news.instances += glance.instances;
-                    news.up += glance.up;
+                    news.is_up |= glance.is_up;
                 }
             }
         });
@@ -178,7 +179,7 @@ pub(super) async fn answer(node: &Arc<Node>, poller: Poller, hold: Duration) -> 
     };
     let mut news = poller.look(node);
     if news.is_told(poller.is_one) {
-        let free = if news.up == 0 && !news.missing_one(&poller) { 0 } else { FREE };
+        let free = if !news.is_up && !news.missing_one(&poller) { 0 } else { FREE };
         let answer = news.fingerprint(&poller);
         let wait = node.damp(Repeat { question: poller.question, answer, free });
         if wait.is_zero() {
