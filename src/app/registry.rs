@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::{
     Authority, InvalidSecret, LogFormat, Protection, RegistryConfig, RegistryNode, Secret, Token,
 };
 use crate::registry::node::Settings;
 use crate::registry::record::NodeId;
+use crate::registry::server::{Registry, StartError};
 use crate::registry::store;
 use crate::telemetry::{LogError, init_logging};
 
@@ -47,6 +50,15 @@ pub enum RegistryError {
     /// The log cannot be written as wanted.
     #[error("cannot log")]
     Log(#[from] LogError),
+    /// The system will not say when to end.
+    #[error("cannot take signals")]
+    Signals(#[source] io::Error),
+    /// The node does not start.
+    #[error("cannot start the node")]
+    Start(#[from] StartError),
+    /// It no longer takes connections.
+    #[error("the listener has failed")]
+    Failed,
 }
 
 /// Returns what a node is told, with what the file leaves to the machine found out.
@@ -61,6 +73,7 @@ pub fn settings(config: &RegistryConfig) -> Result<Settings, RegistryError> {
     let Protection { enabled, window, share, least } = *protection;
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Ok(Settings {
+        listen: node.listen,
         id: node.id.map(|id| NodeId(id.into())),
         region: text(&node.region),
         zone: text(&node.zone),
@@ -161,8 +174,24 @@ pub async fn run(
     announce: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> Result<(), RegistryError> {
     let _level = init_logging(&config.log.level, config.log.format == LogFormat::Json)?;
-    let _settings = settings(&config)?;
-    let _ = announce(config.node.listen);
-    tokio::task::yield_now().await;
-    Ok(())
+    let on = |kind| signal(kind).map_err(RegistryError::Signals);
+    let (mut terminate, mut interrupt) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let registry = Registry::start(settings(&config)?).await?;
+    tracing::info!(listen = %registry.address(), advertised = %registry.advertised(), "serving");
+    // Whoever started it may not want to know.
+    if let Err(error) = announce(registry.address()) {
+        tracing::debug!(%error, "nobody reads where it listens");
+    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = registry.stopped() => true,
+    };
+    tokio::select! {
+        () = registry.stop() => {}
+        _ = terminate.recv() => tracing::warn!("ending at once"),
+        _ = interrupt.recv() => tracing::warn!("ending at once"),
+    }
+    if failed { Err(RegistryError::Failed) } else { Ok(()) }
 }
