@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::config::{
     Authority, InvalidSecret, LogFormat, Protection, RegistryConfig, RegistryNode, Secret, Token,
@@ -16,10 +17,12 @@ use crate::registry::node::Settings;
 use crate::registry::record::NodeId;
 use crate::registry::server::{Registry, StartError};
 use crate::registry::store;
-use crate::telemetry::{LogError, init_logging};
+use crate::telemetry::{LogError, LogLevel, init_logging};
 
 /// How often a node renews its own registration, unless leases are short.
 const RENEW: Duration = Duration::from_secs(30);
+/// How long answers under way may take once it is told to end.
+const PARTING: Duration = Duration::from_secs(10);
 /// Where Linux says what the machine is called.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Longest file that holds a token, in bytes.
@@ -50,15 +53,15 @@ pub enum RegistryError {
     /// The log cannot be written as wanted.
     #[error("cannot log")]
     Log(#[from] LogError),
-    /// The system will not say when to end.
-    #[error("cannot take signals")]
-    Signals(#[source] io::Error),
+    /// Signals cannot be listened for.
+    #[error("cannot listen for signals")]
+    Signal(#[source] io::Error),
     /// The node does not start.
-    #[error("cannot start the node")]
+    #[error("cannot start")]
     Start(#[from] StartError),
-    /// It no longer takes connections.
-    #[error("the listener has failed")]
-    Failed,
+    /// The node ended without being told to.
+    #[error("it ended by itself")]
+    Ended,
 }
 
 /// Returns what a node is told, with what the file leaves to the machine found out.
@@ -164,34 +167,142 @@ fn host_name() -> Arc<str> {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT, then ends it in peace; a second such signal ends it at
-/// once. `announce` is told where it listens.
-///
-/// # Errors
-/// It cannot start.
-pub async fn run(
-    config: RegistryConfig,
-    announce: impl FnOnce(SocketAddr) -> io::Result<()>,
-) -> Result<(), RegistryError> {
-    let _level = init_logging(&config.log.level, config.log.format == LogFormat::Json)?;
-    let on = |kind| signal(kind).map_err(RegistryError::Signals);
-    let (mut terminate, mut interrupt) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let registry = Registry::start(settings(&config)?).await?;
-    tracing::info!(listen = %registry.address(), advertised = %registry.advertised(), "serving");
-    // Whoever started it may not want to know.
-    if let Err(error) = announce(registry.address()) {
-        tracing::debug!(%error, "nobody reads where it listens");
+/// A node as the whole process: it ends, and looks at its file again, by signal.
+pub struct Process<Announce, Reread> {
+    /// What it is told at the start.
+    pub config: RegistryConfig,
+    /// Is told where it listens, once it answers there.
+    pub announce: Announce,
+    /// Says what it would be told now; else what is wrong with that.
+    pub reread: Reread,
+}
+
+impl<Announce, Reread> Process<Announce, Reread>
+where
+    Announce: FnOnce(SocketAddr) -> io::Result<()>,
+    Reread: FnMut() -> Result<RegistryConfig, String>,
+{
+    /// Runs the node until SIGTERM or SIGINT, then ends it in peace; a second such signal ends it at
+    /// once. SIGHUP has it take up what it can without a restart: the log's level.
+    ///
+    /// # Errors
+    /// It cannot start, or its listener has failed.
+    pub async fn run(mut self) -> Result<(), RegistryError> {
+        let log = &self.config.log;
+        let level = init_logging(&log.level, log.format == LogFormat::Json)?;
+        let on = |kind| signal(kind).map_err(RegistryError::Signal);
+        let mut terminate = on(SignalKind::terminate())?;
+        let mut interrupt = on(SignalKind::interrupt())?;
+        let mut hang_up = on(SignalKind::hangup())?;
+        let registry = Registry::start(settings(&self.config)?).await?;
+        let (zone, peers) = (&self.config.node.zone, self.config.node.peers.len());
+        let (listen, advertised) = (registry.address(), registry.advertised());
+        tracing::info!(%listen, %advertised, %zone, peers, "taking requests");
+        if peers > 0 || !self.config.node.zones.is_empty() {
+            tracing::warn!("nodes do not tell each other anything yet: each knows what it is told");
+        }
+        if let Err(error) = (self.announce)(listen) {
+            tracing::debug!(%error, "nobody reads where it listens");
+        }
+        let is_told = loop {
+            tokio::select! {
+                _ = hang_up.recv() => self.config = take_up(&self.config, (self.reread)(), &level),
+                _ = terminate.recv() => break true,
+                _ = interrupt.recv() => break true,
+                () = registry.stopped() => break false,
+            }
+        };
+        tracing::info!("ending");
+        tokio::select! {
+            ended = timeout(PARTING, registry.stop()) => if ended.is_err() {
+                tracing::warn!("answers under way were broken off");
+            },
+            _ = terminate.recv() => tracing::warn!("ending at once"),
+            _ = interrupt.recv() => tracing::warn!("ending at once"),
+        }
+        tracing::info!("ended");
+        if is_told { Ok(()) } else { Err(RegistryError::Ended) }
     }
-    let failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = registry.stopped() => true,
+}
+
+/// Takes up what a file says now, and returns what is in force: all but the log's level is as it was.
+fn take_up(
+    old: &RegistryConfig,
+    read: Result<RegistryConfig, String>,
+    level: &LogLevel,
+) -> RegistryConfig {
+    let mut now = old.clone();
+    let new = match read {
+        Ok(new) => new,
+        Err(why) => {
+            tracing::error!("the file is not taken up: {why}");
+            return now;
+        }
     };
-    tokio::select! {
-        () = registry.stop() => {}
-        _ = terminate.recv() => tracing::warn!("ending at once"),
-        _ = interrupt.recv() => tracing::warn!("ending at once"),
+    match level.set(&new.log.level) {
+        Ok(()) => now.log.level.clone_from(&new.log.level),
+        Err(error) => tracing::error!(%error, "the log's level stays as it was"),
     }
-    if failed { Err(RegistryError::Failed) } else { Ok(()) }
+    let waits = needs_restart(&now, &new);
+    if waits.is_empty() {
+        tracing::info!("the file is taken up");
+    } else {
+        tracing::warn!(?waits, "these sections have changed, and wait for a restart");
+    }
+    now
+}
+
+/// Returns the sections that differ and are read at the start alone.
+fn needs_restart(old: &RegistryConfig, new: &RegistryConfig) -> Vec<&'static str> {
+    let sections = [
+        ("registry", old.node != new.node),
+        ("leases", old.leases != new.leases),
+        ("protection", old.protection != new.protection),
+        ("limits", old.limits != new.limits),
+        ("log.format", old.log.format != new.log.format),
+    ];
+    sections.into_iter().filter(|it| it.1).map(|it| it.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_listens_everywhere_must_be_reachable_somewhere() {
+        let mut node = RegistryConfig::default().node;
+        node.listen = "0.0.0.0:0".parse().unwrap();
+
+        let nowhere = advertised(&node);
+        node.listen = "0.0.0.0:7171".parse().unwrap();
+        let somewhere = advertised(&node).unwrap().unwrap();
+
+        assert!(matches!(nowhere, Err(RegistryError::Unreachable)), "{nowhere:?}");
+        assert!(somewhere.as_str().ends_with(":7171"), "{somewhere}");
+        assert_ne!(somewhere.as_str(), "0.0.0.0:7171");
+    }
+
+    #[test]
+    fn a_tokens_line_end_is_no_part_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "open sesame\n").unwrap();
+
+        let with_a_space = token(&Token::File(file.clone()));
+        std::fs::write(&file, "sesame\n").unwrap();
+        let good = token(&Token::File(file)).unwrap().unwrap();
+
+        assert!(matches!(with_a_space, Err(RegistryError::Token { .. })), "{with_a_space:?}");
+        assert_eq!(good.reveal(), "sesame");
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_named() {
+        let old = RegistryConfig::default();
+        let mut new = old.clone();
+        new.leases.lease = Duration::from_secs(10);
+        new.log.level = "debug".to_owned();
+
+        assert_eq!(needs_restart(&old, &new), ["leases"]);
+    }
 }

@@ -8,6 +8,7 @@
 mod address;
 mod ask;
 mod check;
+mod cluster;
 mod demo;
 mod explain;
 mod explained;
@@ -66,6 +67,10 @@ Examples:
   dyelane explain user.shop --tenant alice --admin 127.0.0.1:15000
                                                   … according to a running sidecar
   dyelane status                                  is the local sidecar well, on which generation?
+  dyelane flip alice --off                        send alice to production, in ./sidecar.toml
+  dyelane registry --data /var/lib/dyelane        be the registry sidecars find each other by
+  dyelane status --registry 127.0.0.1:7171        are its nodes well, and do they agree?
+  dyelane services --registry 127.0.0.1:7171      who is there?
   dyelane status -o json | jq .generation
   dyelane completions bash > /etc/bash_completion.d/dyelane
 
@@ -75,9 +80,11 @@ Exit codes:
   2  bad input: arguments, or a file with problems
 
 Environment:
-  DYELANE_CONFIG  the file, where none is named; else ./sidecar.toml
-  DYELANE_ADMIN   the admin address of `status`, where none is named; else 127.0.0.1:15000
-  NO_COLOR        no colours, even on a terminal";
+  DYELANE_CONFIG    the file, where none is named; else ./sidecar.toml
+  DYELANE_ADMIN     the admin address of `status`, where none is named; else 127.0.0.1:15000
+  DYELANE_REGISTRY  the registry of `flip`, `services` and `tenants`, where nobody is named: HOST:PORT,…
+  DYELANE_TOKEN     what tenant rules are written with in that registry
+  NO_COLOR          no colours, even on a terminal";
 
 /// How answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -122,7 +129,7 @@ enum Verb {
     Services(services::Services),
     /// Say where each tenant is sent, and who says so
     Tenants(tenants::Tenants),
-    /// Ask a running sidecar how it is
+    /// Ask a running sidecar how it is, or every node of a registry (--registry)
     ///
     /// Exits with 1 if it is not ready, or if its file has problems, or if nothing answers.
     Status(status::Status),

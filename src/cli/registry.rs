@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::app::registry::{Process, RegistryError};
 use crate::cli::{Outcome, file, node, print};
 use crate::config::{Authority, PlaceName, RegistryConfig, Token};
 
 /// Who the node is. What is said here goes before what the file says.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Registry {
     /// Its file; none is needed
     #[arg(value_name = "FILE", conflicts_with = "config")]
@@ -39,7 +40,7 @@ pub(super) struct Registry {
     #[arg(long, value_name = "NAME")]
     host: Option<PlaceName>,
     /// A directory for what outlives the process: tenant rules, its number
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", visible_alias = "data-dir")]
     data: Option<PathBuf>,
     /// A directory of files that say how zones spread their requests
     #[arg(long, value_name = "DIR")]
@@ -60,24 +61,33 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 impl Registry {
     /// Runs the node until it is told to end.
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let config = match self.config() {
+        let config = match self.clone().config() {
             Ok(config) => config,
-            Err(outcome) => return Ok(outcome),
+            Err(problem) => {
+                print::talk(problem.trim_end());
+                return Ok(Outcome::BadInput);
+            }
         };
         let announce = |address| print::line(&format!("listening on {address}"));
-        crate::app::registry::run(config, announce).await?;
-        Ok(Outcome::Good)
+        let reread = || self.clone().config();
+        match (Process { config, announce, reread }).run().await {
+            Ok(()) => Ok(Outcome::Good),
+            Err(
+                error @ (RegistryError::TokenFile { .. }
+                | RegistryError::Token { .. }
+                | RegistryError::Unreachable),
+            ) => Ok(print::bad_input(&error.into())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns what the file says, and above it what was said here.
-    fn config(self) -> Result<RegistryConfig, Outcome> {
+    fn config(self) -> Result<RegistryConfig, String> {
         let mut config = match self.file.or(self.config) {
             Some(path) => {
-                let read = file::read_registry(&path).map_err(|error| print::bad_input(&error))?;
-                read.map_err(|report| {
-                    print::talk(report.to_string().trim_end());
-                    Outcome::BadInput
-                })?
+                let read =
+                    file::read_registry(&path).map_err(|error| format!("error: {error:#}"))?;
+                read.map_err(|report| report.to_string())?
             }
             None => RegistryConfig::default(),
         };
@@ -105,8 +115,7 @@ impl Registry {
             node.token = Token::File(path);
         }
         if node.zones.contains_key(&node.zone) {
-            let wrong = anyhow::anyhow!("zone {} is ours, and has nodes in `zones`", node.zone);
-            return Err(print::bad_input(&wrong));
+            return Err(format!("error: zone {} is ours, and has nodes in `zones`", node.zone));
         }
         Ok(config)
     }

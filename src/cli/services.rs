@@ -173,7 +173,7 @@ fn of_registry(answer: WatchAnswer) -> Vec<Service> {
 
 /// The lane an instance says it is in.
 fn lane_of(seen: &SeenInstance) -> Option<String> {
-    let said = ["lane", "color"].into_iter().filter_map(|key| seen.metadata.get(key));
+    let said = ["color", "lane"].into_iter().filter_map(|key| seen.metadata.get(key));
     said.filter(|it| !it.is_empty()).map(ToString::to_string).next()
 }
 

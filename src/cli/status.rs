@@ -1,4 +1,4 @@
-//! `dyelane status`: how a running sidecar is.
+//! `dyelane status`: how a running sidecar is, or a registry.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,15 +7,18 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::cli::{Format, Outcome, address, ask, print};
+use crate::cli::node::WhichRegistry;
+use crate::cli::{Format, Outcome, address, ask, cluster, print};
 
-/// Which sidecar.
+/// Who is asked.
 #[derive(Debug, Args)]
 pub(super) struct Status {
     /// Its admin address.
     #[arg(long, value_name = "ADDR", env = "DYELANE_ADMIN", hide_env_values = true)]
     #[arg(default_value_t = address::DEFAULT, value_parser = address::parse)]
     admin: SocketAddr,
+    #[command(flatten)]
+    registry: WhichRegistry,
 }
 
 /// What we read of `/config`.
@@ -60,6 +63,9 @@ impl Answer {
 impl Status {
     /// Asks, and prints the answer.
     pub(super) async fn run(self, output: Format) -> anyhow::Result<Outcome> {
+        if !self.registry.is_empty() {
+            return cluster::run(self.registry, output).await;
+        }
         let mut answer = ask::json(self.admin, "/config").await?;
         if let Some(answer) = answer.as_object_mut() {
             answer.remove("effective");

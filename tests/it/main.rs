@@ -15,6 +15,7 @@ mod http1;
 mod http2;
 mod lanes;
 mod listing;
+mod nodes;
 mod registry;
 mod reload;
 mod retries;

@@ -50,6 +50,11 @@ impl Pod {
     pub(super) fn generation(&self) -> u64 {
         self.sidecar.generation()
     }
+
+    /// Returns whether it is alice's own.
+    pub(super) fn is_alices(&self) -> bool {
+        self.name == SANDBOX
+    }
 }
 
 /// The five pods; applications end when it is dropped.

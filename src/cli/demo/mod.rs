@@ -1,8 +1,8 @@
 //! `dyelane demo`: the picture of the README, alive on loopback in under a second.
 //!
 //! Starts four services, alice's copy of one of them and a real sidecar beside each; shows whose
-//! calls go where; turns alice off and on by editing a `sidecar.toml` while calls run; says how to
-//! try it by hand. Everything printed was observed and is checked: what is not as it should be is
+//! calls go where; turns alice off and on by editing a `sidecar.toml` while calls run; has the same
+//! instances register with a registry, and one of them fall silent; says how to try it by hand. Everything printed was observed and is checked: what is not as it should be is
 //! said, and makes the exit code 1.
 
 mod application;
@@ -10,8 +10,10 @@ mod client;
 mod hop;
 mod load;
 mod mesh;
+mod registry;
 mod screen;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,6 +24,7 @@ use self::client::Caller;
 use self::hop::CallAnswer;
 use self::load::{Alice, Load, Tally, judge};
 use self::mesh::{ALICE, Mesh, Pod};
+use self::registry::Directory;
 use self::screen::{Look, Screen, thousands};
 use crate::cli::Outcome;
 use crate::cli::fetch;
@@ -45,14 +48,16 @@ pub(super) async fn run(once: bool) -> anyhow::Result<Outcome> {
     demo.call_by_grpc(&channel).await?;
     demo.call_by_http1(mesh.front()?).await?;
     demo.flip_under_load(&channel, mesh.front()?).await?;
+    let directory = demo.show_registry(mesh.pods()).await?;
     demo.conclude()?;
     if !once {
-        demo.show_commands(mesh.front()?)?;
+        demo.show_commands(mesh.front()?, directory.address())?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => demo.screen.line("")?,
             watched = demo.watch(&channel, mesh.front()?) => watched?,
         }
     }
+    directory.stop().await;
     mesh.stop().await;
     Ok(if demo.wrong.is_empty() { Outcome::Good } else { Outcome::No })
 }
@@ -187,6 +192,49 @@ impl Demo {
         Ok(())
     }
 
+    /// Shows who is there by a registry's word, one who falls silent, and flips by its rules.
+    async fn show_registry(&mut self, pods: &[Pod]) -> anyhow::Result<Directory> {
+        self.screen.heading("A registry: the same instances, registered by the discovery API")?;
+        let mut directory = Directory::start(pods).await?;
+        let (instances, services) = directory.count();
+        self.screen.line(&format!(
+            "   {instances} instances of {services} services, at {}; the sidecars follow their files still",
+            directory.address()
+        ))?;
+        if (instances, services) != (5, 4) {
+            self.wrong.push("the registry does not have every instance".to_owned());
+        }
+        for (on, word) in [(false, "--off"), (true, "--on ")] {
+            match directory.flip(on).await {
+                Ok(took) => self.screen.line(&format!(
+                    "   flip alice {word}  {}",
+                    self.screen
+                        .paint(Look::Faint, &format!("a watcher has it after {}", in_ms(took)))
+                ))?,
+                Err(error) => self.wrong.push(format!("{error:#}")),
+            }
+        }
+        let sandbox = pods.iter().find(|it| it.is_alices()).context("alice has no sandbox")?;
+        match directory.silence(sandbox).await {
+            Ok(took) => {
+                let lease = humantime::format_duration(registry::LEASE);
+                self.screen.line(&format!(
+                    "   {} falls silent; {}",
+                    self.screen.paint(Look::Alice, sandbox.name),
+                    self.screen.paint(
+                        Look::Faint,
+                        &format!(
+                            "evicted after {} (its lease is {lease} here, else 90s)",
+                            in_ms(took)
+                        )
+                    )
+                ))?;
+            }
+            Err(error) => self.wrong.push(format!("{error:#}")),
+        }
+        Ok(directory)
+    }
+
     /// Says whether everything was as it should be.
     fn conclude(&self) -> anyhow::Result<()> {
         self.screen.line("")?;
@@ -201,7 +249,7 @@ impl Demo {
     }
 
     /// Prints what to try by hand.
-    fn show_commands(&self, front: &Pod) -> anyhow::Result<()> {
+    fn show_commands(&self, front: &Pod, registry: SocketAddr) -> anyhow::Result<()> {
         let Pod { inbound, outbound, admin, .. } = front;
         let file = front.file.display();
         let me = std::env::args().next().unwrap_or_else(|| "dyelane".to_owned());
@@ -216,6 +264,8 @@ impl Demo {
                 "curl -si -H 'host: b.demo' -H 'x-tenant: {ALICE}' -H 'x-dyelane-echo: 1' http://{outbound}/path | grep x-dyelane-path"
             ),
             format!("curl -s 'http://{admin}/decide?service=b.demo&tenant={ALICE}'"),
+            format!("{me} services --registry {registry}"),
+            format!("{me} flip {ALICE} --off --registry {registry} --token {}", registry::TOKEN),
             format!("curl -s http://{admin}/metrics | grep ^dyelane_requests_total"),
             format!("{me} explain b.demo --tenant {ALICE} --admin {admin}"),
             format!("{me} status --admin {admin}"),
@@ -277,4 +327,9 @@ async fn flip(front: &Pod, on: bool) -> anyhow::Result<Duration> {
         sleep(GLANCE).await;
     }
     Ok(start.elapsed())
+}
+
+/// A time in whole milliseconds.
+fn in_ms(time: Duration) -> String {
+    format!("{} ms", thousands(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }

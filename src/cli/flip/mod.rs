@@ -1,7 +1,7 @@
 //! `dyelane flip`: sends a tenant elsewhere, there where it is decided.
 //!
 //! ```text
-//! read what is said ──► what is wished ──► show the change ──► ask ──► write ──► (wait, undo)
+//! read what is said ──► what is wished ──► show the change ──► ask ──► write ──► (undo in time)
 //! ```
 //!
 //! The place is a file, or the rules of a registry.
@@ -34,7 +34,8 @@ pub(super) struct Flip {
     tenant: TenantId,
     #[command(flatten)]
     wanted: Wanted,
-    /// Wait that long, then undo it; so does Ctrl-C
+    /// Undo it after that long. A registry does so itself; for a file this waits, and Ctrl-C undoes
+    /// it too
     #[arg(long, value_name = "PERIOD", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
     /// The file to edit [default: `$DYELANE_CONFIG`, else ./sidecar.toml]
@@ -103,16 +104,18 @@ impl Flip {
         let written =
             wanted && (self.yes || output == Format::Json || print::confirm("Change it?")?);
         if written {
-            place.write(&change, new_text.as_deref()).await?;
+            place.write(&change, new_text.as_deref(), self.ttl).await?;
         }
         match output {
             Format::Json => print::json(&change.document(&place, written))?,
-            Format::Table if written => print::line(&place.done())?,
+            Format::Table if written => print::line(&place.done(self.ttl))?,
             Format::Table if wanted => print::line("left as it is")?,
             Format::Table => {}
         }
-        match self.ttl {
-            Some(ttl) if written => self.undo_after(ttl, place, change, output).await,
+        match (self.ttl, place) {
+            (Some(ttl), Place::File(file)) if written => {
+                undo_after(ttl, &file, change, output).await
+            }
             _ if wanted && !written => Ok(Outcome::No),
             _ => Ok(Outcome::Good),
         }
@@ -129,61 +132,46 @@ impl Flip {
         let before = file.tenant(self.tenant).map_err(bad)?;
         Ok((Place::File(Box::new(file)), before))
     }
+}
 
-    /// Waits for the end of its time, or for a signal to end, and undoes the change unless somebody
-    /// else has changed it further.
-    async fn undo_after(
-        &self,
-        ttl: Duration,
-        place: Place,
-        change: Change,
-        output: Format,
-    ) -> anyhow::Result<Outcome> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        if output == Format::Table {
-            let period = humantime::format_duration(ttl);
-            print::line(&format!("to be undone in {period}, or at once by Ctrl-C"))?;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(ttl) => {}
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
-        }
-        let Change { name, before, after } = change;
-        let (mut place, now) = match place {
-            Place::File(file) => match TenantFile::read(file.path(), name)? {
-                Ok(file) => {
-                    let now = file.tenant(name)?;
-                    (Place::File(Box::new(file)), now)
-                }
-                Err(report) => {
-                    print::talk(report.to_string().trim_end());
-                    return Ok(Outcome::No);
-                }
-            },
-            Place::Registry { mut nodes, .. } => {
-                let (node, now) = rules::tenant(&mut nodes, name).await?;
-                (Place::Registry { nodes, node }, now)
-            }
-        };
-        if now != after {
-            print::talk(&format!("{name} was changed meanwhile: it is left as it is now"));
+/// Waits for the end of its time, or for a signal to end, and undoes the change unless somebody else
+/// has changed it further.
+async fn undo_after(
+    ttl: Duration,
+    file: &TenantFile,
+    change: Change,
+    output: Format,
+) -> anyhow::Result<Outcome> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    if output == Format::Table {
+        let period = humantime::format_duration(ttl);
+        print::line(&format!("to be undone in {period}, or at once by Ctrl-C"))?;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(ttl) => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    let Change { name, before, after } = change;
+    let file = match TenantFile::read(file.path(), name)? {
+        Ok(file) => file,
+        Err(report) => {
+            print::talk(report.to_string().trim_end());
             return Ok(Outcome::No);
         }
-        let undo = Change { name, before: now, after: before };
-        let new_text = match &place {
-            Place::File(file) => Some(undo.edited(file)?),
-            Place::Registry { .. } => None,
-        };
-        place.write(&undo, new_text.as_deref()).await?;
-        if output == Format::Table {
-            print::line(&format!(
-                "undone: {name} is {} again",
-                InWords(name, undo.after.as_ref())
-            ))?;
-        }
-        Ok(Outcome::Good)
+    };
+    let now = file.tenant(name)?;
+    if now != after {
+        print::talk(&format!("{name} was changed meanwhile: it is left as it is now"));
+        return Ok(Outcome::No);
     }
+    let undo = Change { name, before: now, after: before };
+    file.replace(&undo.edited(&file)?)?;
+    if output == Format::Table {
+        let said = InWords(name, undo.after.as_ref());
+        print::line(&format!("undone: {name} is {said} again"))?;
+    }
+    Ok(Outcome::Good)
 }
 
 impl Change {
@@ -230,21 +218,29 @@ impl Place {
         }
     }
 
-    async fn write(&mut self, change: &Change, new_text: Option<&str>) -> anyhow::Result<()> {
+    /// Writes a change; `ttl` is for a registry alone, which undoes it after that long.
+    async fn write(
+        &mut self,
+        change: &Change,
+        new_text: Option<&str>,
+        ttl: Option<Duration>,
+    ) -> anyhow::Result<()> {
         match self {
             Self::File(file) => file.replace(new_text.unwrap_or_default()),
             Self::Registry { nodes, node } => {
-                *node = rules::write(nodes, change.name, change.after.as_ref()).await?;
+                *node = rules::write(nodes, change.name, change.after.as_ref(), ttl).await?;
                 Ok(())
             }
         }
     }
 
     /// What is said once it is written.
-    fn done(&self) -> String {
+    fn done(&self, ttl: Option<Duration>) -> String {
+        let time = ttl.map(humantime::format_duration);
+        let time = time.map(|it| format!(", to be undone in {it}")).unwrap_or_default();
         match self {
             Self::File(_) => "changed: sidecars that run on this file take it up now".to_owned(),
-            Self::Registry { node, .. } => format!("changed: {node} tells the sidecars now"),
+            Self::Registry { node, .. } => format!("changed: {node} tells the sidecars now{time}"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The rules of a registry as the place where a tenant is flipped.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
@@ -25,14 +27,16 @@ pub(super) async fn tenant(
     Ok((node, rules.tenants.remove(name.as_str())))
 }
 
-/// Has the registry say `after` of a tenant; nothing at all if that is none. Returns the node that
-/// took it.
+/// Has the registry say `after` of a tenant; nothing at all if that is none. With `ttl` it says so
+/// that long, then by itself what it said before. Returns the node that took it.
 pub(super) async fn write(
     nodes: &mut Nodes,
     name: TenantId,
     after: Option<&Tenant>,
+    ttl: Option<Duration>,
 ) -> anyhow::Result<String> {
-    let path = format!("/v1/rules/tenants/{name}");
+    let time = ttl.map(|it| format!("?for={}ms", it.as_millis())).unwrap_or_default();
+    let path = format!("/v1/rules/tenants/{name}{time}");
     let (method, body) = match after {
         Some(after) => (Method::PUT, Bytes::from(serde_json::to_vec(after)?)),
         None => (Method::DELETE, Bytes::new()),

@@ -27,9 +27,9 @@ const PEER_BODY: usize = 64 << 20;
 /// Reads a request whole and answers it.
 pub(super) async fn answer(node: Arc<Node>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
     let (head, body) = request.into_parts();
-    let is_peer = head.uri.path().starts_with(PEER_PATH);
+    let is_peer = node.peer_door().is_some() && head.uri.path().starts_with(PEER_PATH);
     let limit = if is_peer { PEER_BODY } else { node.settings().body };
-    let body = match whole(body, limit).await {
+    let body = match whole(&node, body, limit).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
@@ -38,7 +38,7 @@ pub(super) async fn answer(node: Arc<Node>, request: Request<Incoming>, peer: So
 }
 
 /// Reads a body whole, within its bounds.
-async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Reply> {
+async fn whole(node: &Node, body: Incoming, limit: usize) -> Result<Bytes, Reply> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -46,6 +46,12 @@ async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Reply> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_long());
     }
+    // Who does not say how long it is may use what it may.
+    let longest = body.size_hint().upper().unwrap_or(limit as u64).min(limit as u64);
+    let Ok(_room) = node.admission().bodies.take(longest).await else {
+        node.metrics().shed("body");
+        return Err(reply::overloaded());
+    };
     match timeout(BODY, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_long()),
