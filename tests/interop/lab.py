@@ -133,6 +133,23 @@ class Sidecar:
         return sum(float(line.split()[-1]) for line in lines if all(it in line for it in wanted))
 
 
+@dataclass
+class Registry:
+    """A running `dyelane registry`."""
+
+    process: Process
+    command: list[str]
+    address: str
+
+    def url(self, path: str) -> str:
+        return f"http://{self.address}{path}"
+
+    def status(self) -> Table:
+        code, text = get(self.url("/v1/status"))
+        assert code == 200, text
+        return json.loads(text)
+
+
 def replace(file: Path, text: str) -> None:
     beside = file.with_name(file.name + ".next")
     beside.write_text(text)
@@ -146,6 +163,7 @@ class Lab:
         self.folder = Path(tempfile.mkdtemp(prefix="lab-", dir=STATE))
         self.processes: list[Process] = []
         self.sidecars: list[Sidecar] = []
+        self.registries: list[Registry] = []
 
     def spawn(self, name: str, command: list[str], **environment: str) -> Process:
         """Starts a program with its output in a file."""
@@ -207,35 +225,62 @@ class Lab:
         self.sidecars.append(sidecar)
         return sidecar
 
+    def registry(self, nodes: int = 1, zone: str = "sh001") -> list[Registry]:
+        """Starts so many nodes of one registry and awaits that each answers reads."""
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(nodes)]
+        started = []
+        for number, address in enumerate(addresses):
+            peers = [word for it in addresses if it != address for word in ("--peer", it)]
+            started.append(self.node([str(BINARY), "registry", "--listen", address, "--zone", zone,
+                                      "--host", f"node-{number}", *peers], address))
+        for node in started:
+            self.await_node(node)
+        return started
+
+    def node(self, command: list[str], address: str) -> Registry:
+        """Starts one node, which may not answer yet."""
+        node = Registry(self.spawn(f"registry-{address.split(':')[1]}", command), command, address)
+        self.registries.append(node)
+        return node
+
+    @staticmethod
+    def await_node(node: Registry) -> None:
+        Lab._await_ready_at(node.process, node.url("/readyz"))
+
     @staticmethod
     def _await_ready(sidecar: Sidecar) -> None:
+        Lab._await_ready_at(sidecar.process, f"http://{sidecar.admin}/readyz")
+
+    @staticmethod
+    def _await_ready_at(process: Process, url: str) -> None:
         def ready() -> bool:
-            sidecar.process.expect_running()
+            process.expect_running()
             try:
-                return get(f"http://{sidecar.admin}/readyz")[0] == 200
+                return get(url)[0] == 200
             except OSError:
                 return False
 
-        await_that(f"{sidecar.process.name} is ready", ready)
+        await_that(f"{process.name} is ready", ready)
 
     def close(self) -> None:
-        """Ends everything, and fails if a sidecar panicked or would not go."""
+        """Ends everything, and fails if one of ours panicked or would not go."""
         stubborn = []
         for process in reversed(self.processes):
             if process.child.poll() is None:
                 process.child.send_signal(
-                    signal.SIGTERM if self._is_sidecar(process) else signal.SIGKILL)
+                    signal.SIGTERM if self._is_ours(process) else signal.SIGKILL)
         for process in self.processes:
             try:
                 process.stop(signal.SIGTERM)
             except TimeoutError as error:
                 stubborn.append(str(error))
-        panics = [it.process.text() for it in self.sidecars if "panicked at" in it.process.text()]
+        said = [it.process.text() for it in [*self.sidecars, *self.registries]]
+        panics = [text for text in said if "panicked at" in text]
         assert not stubborn, "\n".join(stubborn)
         assert not panics, "\n".join(panics)
 
-    def _is_sidecar(self, process: Process) -> bool:
-        return any(sidecar.process is process for sidecar in self.sidecars)
+    def _is_ours(self, process: Process) -> bool:
+        return any(it.process is process for it in [*self.sidecars, *self.registries])
 
 
 def open_lab() -> Iterator[Lab]:
