@@ -4,4 +4,5 @@
 //! what is below.
 
 pub mod record;
+pub mod store;
 pub mod wire;

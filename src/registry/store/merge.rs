@@ -1,0 +1,116 @@
+//! What peers write: whatever the order in which nodes hear of things, they end alike.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::registry::record::Id;
+use crate::registry::record::Moment;
+use crate::registry::record::Record;
+use crate::registry::record::State;
+use crate::registry::record::Version;
+use crate::registry::store::Origin;
+use crate::registry::store::Store;
+use crate::registry::store::clock::LATEST;
+use crate::registry::store::lease::is_old;
+use crate::registry::store::lease::lease_of;
+use crate::registry::store::order::order;
+use crate::registry::store::table::Entry;
+
+/// What became of a peer's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merge {
+    /// It is ours now.
+    Taken,
+    /// We had it, or had long forgotten it.
+    Same,
+    /// Ours is newer, and the peer should have it: this one.
+    Stale(Arc<Record>),
+    /// The peer evicted what speaks to us. We wrote it anew, and the peer should have it: this one.
+    Refuted(Arc<Record>),
+    /// There is no room for it, or its version is of no time that will be.
+    Refused,
+}
+
+/// What became of a renewal that a peer told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The lease is renewed.
+    Renewed,
+    /// We do not know the record: ask for it.
+    Unknown,
+    /// Ours is older: ask for it. Its lease, if it is alive, is renewed.
+    Behind,
+    /// Ours is newer, and the peer should have it: this one. Its lease, if it is alive, is renewed.
+    Ahead(Arc<Record>),
+}
+
+impl Store {
+    /// Merges a peer's record: the later writing wins.
+    ///
+    /// Commutative, associative and idempotent, but for an eviction of an instance that speaks to
+    /// this node: that is refuted by a version of our own, which every node then takes.
+    pub fn merge(&mut self, record: Record, now: Moment) -> Merge {
+        if record.version.at > LATEST {
+            return Merge::Refused;
+        }
+        self.clock.hear(record.version.at, now.unix);
+        let id = record.key.id();
+        let Some(entry) = self.table.get(id) else {
+            return self.merge_unknown(id, record, now);
+        };
+        match order(&record, &entry.record) {
+            Ordering::Equal => Merge::Same,
+            Ordering::Less => Merge::Stale(entry.record.clone()),
+            Ordering::Greater if self.is_refuted(entry, &record, now) => {
+                let ours = entry.record.clone();
+                let (key, state) = (ours.key.clone(), ours.state.clone());
+                let heard = entry.heard;
+                let renewed = entry.renewed;
+                let refutation = self.write(id, key, state, now);
+                if let Some(entry) = self.table.get_mut(id) {
+                    (entry.heard, entry.renewed) = (heard, renewed);
+                }
+                Merge::Refuted(refutation)
+            }
+            Ordering::Greater => {
+                self.put(id, record, Origin::Peer, now);
+                Merge::Taken
+            }
+        }
+    }
+
+    fn merge_unknown(&mut self, id: Id, record: Record, now: Moment) -> Merge {
+        if record.state == State::Cancelled && is_old(record.version.at, now, &self.settings) {
+            return Merge::Same;
+        }
+        if self.make_room().is_err() {
+            return Merge::Refused;
+        }
+        self.put(id, record, Origin::Peer, now);
+        Merge::Taken
+    }
+
+    /// Whether a peer evicted just what an instance has registered, and that instance speaks to us.
+    fn is_refuted(&self, ours: &Entry, theirs: &Record, now: Moment) -> bool {
+        let Some(live) = ours.record.live() else { return false };
+        let lease = lease_of(live.lease, &self.settings);
+        let speaks = ours.spoke.is_some_and(|it| now.since_start.saturating_sub(it) < lease);
+        speaks && theirs.state == State::Evicted && theirs.version == ours.record.version
+    }
+
+    /// Hears of a renewal from a peer: of which record, and which version of it the peer has.
+    pub fn hear(&mut self, id: Id, version: Version, now: Moment) -> Heard {
+        let heard = self.time.at(now);
+        let Some(entry) = self.table.get_mut(id) else { return Heard::Unknown };
+        let is_live = entry.record.live().is_some();
+        if is_live {
+            entry.heard = heard;
+            entry.renewed = now.unix;
+        }
+        match entry.record.version.cmp(&version) {
+            Ordering::Less => Heard::Behind,
+            Ordering::Equal if is_live => Heard::Renewed,
+            Ordering::Equal | Ordering::Greater => Heard::Ahead(entry.record.clone()),
+        }
+    }
+}
