@@ -3,6 +3,17 @@
 //! Floor 3: uses [`config`](crate::config), [`net`](crate::net), [`telemetry`](crate::telemetry) and
 //! what is below.
 
+pub mod api;
+pub mod dialect;
+pub mod durable;
+pub mod encoded;
+pub mod fingerprint;
+pub mod node;
+pub mod peers;
 pub mod record;
+pub mod rulebook;
+pub mod rules;
+pub mod scheduler;
 pub mod store;
+pub mod watch;
 pub mod wire;

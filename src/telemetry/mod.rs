@@ -20,6 +20,7 @@ mod logging;
 mod metrics;
 mod record;
 mod recorder;
+mod registry;
 
 pub use access_log::{AccessLog, AccessLogWriter};
 pub use declare::Active;
@@ -28,3 +29,4 @@ pub use logging::{LogError, LogLevel, init_logging};
 pub use metrics::Metrics;
 pub use record::Record;
 pub use recorder::Recorder;
+pub use registry::RegistryMetrics;

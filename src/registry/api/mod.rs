@@ -1,0 +1,11 @@
+//! The registry's HTTP: what is asked, what is answered, and who answers it.
+//!
+//! Floor 3: everything that speaks HTTP here does so by [`Ask`] and [`Reply`], so that a dialect
+//! can be called from a test without a socket.
+
+pub mod admission;
+pub mod ask;
+pub mod reply;
+
+pub use ask::Ask;
+pub use reply::Reply;

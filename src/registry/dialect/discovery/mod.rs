@@ -1,0 +1,4 @@
+//! The HTTP API of bilibili/discovery.
+
+pub mod calls;
+pub mod fields;

@@ -1,0 +1,3 @@
+//! The languages in which clients speak to the registry, over one store.
+
+pub mod discovery;

@@ -1,0 +1,424 @@
+//! One node: everything its handlers share.
+//!
+//! A write locks the store, runs, and is told to watchers and peers once the lock is free again;
+//! neither can make the writer wait. A read clones what it needs and encodes it outside.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::live::Live;
+use crate::registry::api::admission::Admission;
+use crate::registry::durable::{Directory, DurableError};
+use crate::registry::encoded::Encoded;
+use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
+use crate::registry::rulebook::{RuleError, Rulebook};
+use crate::registry::rules::{Edit, Rule};
+use crate::registry::scheduler::Schedulers;
+use crate::registry::store::{self, Change, Store};
+use crate::registry::watch::{Damper, Hub, News, Recent, Repeat, Topic};
+use crate::telemetry::RegistryMetrics;
+
+/// The file of a node's number.
+const NUMBER: &str = "node";
+
+/// Who a node is, and its bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its number among all nodes; none: drawn once, and kept in `data`.
+    pub id: Option<NodeId>,
+    /// The region it runs in; may be empty.
+    pub region: Arc<str>,
+    /// The zone it runs in.
+    pub zone: Arc<str>,
+    /// The environment it registers itself in.
+    pub env: Arc<str>,
+    /// What it calls itself.
+    pub host: Arc<str>,
+    /// Where others reach it, as `host:port`; none: where it listens.
+    pub advertise: Option<Arc<str>>,
+    /// How long things last in the store.
+    pub store: store::Settings,
+    /// How often the silent are looked for.
+    pub pass: Duration,
+    /// How often it renews its own registration.
+    pub renew: Duration,
+    /// How long a poll without news is held.
+    pub hold: Duration,
+    /// The directory for what outlives the process; none: nothing does.
+    pub data: Option<PathBuf>,
+    /// The directory of files that say how zones spread their requests; none: nothing is said.
+    pub schedulers: Option<PathBuf>,
+    /// Who may write tenant rules: who says this; none: nobody.
+    pub token: Option<Arc<str>>,
+    /// Nodes of its own zone, as `host:port`.
+    pub peers: Vec<Arc<str>>,
+    /// Nodes of other zones.
+    pub zones: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Requests that wait for news at a time.
+    pub watchers: usize,
+    /// Longest body of a request, in bytes.
+    pub body: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            id: None,
+            region: "".into(),
+            zone: "default".into(),
+            env: "prod".into(),
+            host: "localhost".into(),
+            advertise: None,
+            store: store::Settings::default(),
+            pass: Duration::from_secs(60),
+            renew: Duration::from_secs(30),
+            hold: Duration::from_secs(30),
+            data: None,
+            schedulers: None,
+            token: None,
+            peers: Vec::new(),
+            zones: BTreeMap::new(),
+            connections: 20_000,
+            watchers: 20_000,
+            body: 4 << 20,
+        }
+    }
+}
+
+/// A node of the cluster, as clients are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Where it takes requests, as `host:port`.
+    pub addr: Arc<str>,
+    /// Its zone.
+    pub zone: Arc<str>,
+    /// Whether it does not answer.
+    pub is_lost: bool,
+}
+
+/// What peers are to hear of.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'a> {
+    /// Records changed. Those of [`Origin::Peer`](store::Origin::Peer) are among them.
+    Changes(&'a [Change]),
+    /// A client of this node renewed a lease.
+    Renewed(Id, Version),
+    /// The tenant rules changed.
+    Rules,
+}
+
+/// Takes what peers are to hear of. It is called by writers, so it neither waits nor blocks.
+pub type Outbox = Box<dyn Fn(Told<'_>) + Send + Sync>;
+
+/// The store, and what changed in it: together under one lock, so that an index means one state.
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    recent: Recent,
+}
+
+/// One node of the registry.
+pub struct Node {
+    settings: Settings,
+    id: NodeId,
+    run: Arc<str>,
+    started: Instant,
+    inner: Mutex<Inner>,
+    hub: Arc<Hub>,
+    damper: Mutex<Damper>,
+    encoded: Encoded,
+    admission: Admission,
+    rulebook: Rulebook,
+    schedulers: Live<Schedulers>,
+    members: Live<Vec<Member>>,
+    outbox: OnceLock<Outbox>,
+    readable: CancellationToken,
+    stopping: CancellationToken,
+    metrics: RegistryMetrics,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.id).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// What it kept on its disk is of no use.
+    #[error("cannot use the directory of what outlives the process")]
+    Durable(#[from] DurableError),
+    /// The metrics cannot be declared.
+    #[error("cannot declare the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Node {
+    /// Makes a node: reads its number and its rules from its disk. Blocks for as long as that does.
+    ///
+    /// # Errors
+    /// What is on the disk cannot be read.
+    pub fn open(settings: Settings) -> Result<Arc<Self>, NodeError> {
+        let directory = settings.data.clone().map(Directory::open).transpose()?;
+        let id = number(settings.id, directory.as_ref())?;
+        let start = unix_now();
+        let metrics = RegistryMetrics::new(&prometheus::Registry::new())?;
+        Ok(Arc::new(Self {
+            id,
+            run: format!("{:x}-{start:x}", id.0).into(),
+            started: Instant::now(),
+            inner: Mutex::new(Inner {
+                store: Store::new(id, settings.store.clone()),
+                recent: Recent::default(),
+            }),
+            hub: Arc::new(Hub::new(settings.watchers)),
+            damper: Mutex::default(),
+            encoded: Encoded::default(),
+            admission: Admission::default(),
+            rulebook: Rulebook::open(directory)?,
+            schedulers: Live::new(Schedulers::default()),
+            members: Live::new(Vec::new()),
+            outbox: OnceLock::new(),
+            readable: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            metrics,
+            settings,
+        }))
+    }
+
+    /// Returns who it is, and its bounds.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns its number.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns the name of this run of it: indexes of another run mean nothing here.
+    pub fn run(&self) -> &Arc<str> {
+        &self.run
+    }
+
+    /// Returns the time by both clocks.
+    pub fn now(&self) -> Moment {
+        Moment { since_start: self.started.elapsed(), unix: unix_now() }
+    }
+
+    /// Changes the store; then tells watchers and peers what changed, neither of which waits.
+    pub fn write<R>(&self, write: impl FnOnce(&mut Store, Moment) -> R) -> R {
+        let now = self.now();
+        let mut inner = self.lock();
+        let result = write(&mut inner.store, now);
+        let changes = inner.store.drain();
+        for change in &changes {
+            inner.recent.push(News::Instance(Arc::clone(&change.record)));
+        }
+        drop(inner);
+        if !changes.is_empty() {
+            self.hub.tell(changes.iter().map(|it| topic_of(&it.record.key)));
+            self.tell_peers(Told::Changes(&changes));
+        }
+        result
+    }
+
+    /// Renews a lease for a client of this node, and tells peers. None: there is none to renew.
+    pub fn renew(&self, key: &Key) -> Option<Arc<Record>> {
+        let now = self.now();
+        let record = self.lock().store.renew(key, now)?;
+        self.tell_peers(Told::Renewed(record.key.id(), record.version));
+        Some(record)
+    }
+
+    /// Looks at the store. Whatever takes long is to be done with what this returns.
+    pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
+        read(&self.lock().store)
+    }
+
+    /// Looks at the store, and at what changed in it lately.
+    pub fn read_recent<R>(&self, read: impl FnOnce(&Store, &Recent) -> R) -> R {
+        let inner = self.lock();
+        read(&inner.store, &inner.recent)
+    }
+
+    /// Says that requests to these services are spread in another way.
+    pub fn publish_schedulers(&self, schedulers: Schedulers, changed: Vec<Topic>) {
+        self.schedulers.publish(schedulers);
+        let mut inner = self.lock();
+        for topic in &changed {
+            inner.recent.push(News::Spread(topic.clone()));
+        }
+        drop(inner);
+        self.hub.tell(changed);
+    }
+
+    /// Returns how requests are spread over zones.
+    pub fn schedulers(&self) -> Arc<Schedulers> {
+        self.schedulers.snapshot()
+    }
+
+    /// Returns who waits for news.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Returns how long to wait before repeating an answer.
+    pub fn damp(&self, repeat: Repeat) -> Duration {
+        let now = self.started.elapsed();
+        self.damper.lock().unwrap_or_else(PoisonError::into_inner).wait(repeat, now)
+    }
+
+    /// Returns answers that are shared.
+    pub fn encoded(&self) -> &Encoded {
+        &self.encoded
+    }
+
+    /// Returns who may do what takes long.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Returns what is counted.
+    pub fn metrics(&self) -> &RegistryMetrics {
+        &self.metrics
+    }
+
+    /// Returns the tenant rules.
+    pub fn rulebook(&self) -> &Rulebook {
+        &self.rulebook
+    }
+
+    /// Writes a rule of an operator's: on return it is on the disk, in force, and on its way to
+    /// watchers and peers.
+    ///
+    /// Cancel safe: dropped, the rule is written all the same.
+    ///
+    /// # Errors
+    /// It makes no sense or cannot be kept; nothing has changed then.
+    pub async fn write_rule(self: &Arc<Self>, edit: Edit) -> Result<Rule, RuleError> {
+        let node = Arc::clone(self);
+        let writing = tokio::task::spawn_blocking(move || {
+            let rule = node.rulebook.write(edit, node.id, node.now().unix)?;
+            node.tell_of_rules();
+            Ok(rule)
+        });
+        // The closure does not panic; if it did, nothing would be known of the disk.
+        let stopped = |error| {
+            let source = std::io::Error::other(error);
+            let path = self.settings.data.clone().unwrap_or_default();
+            RuleError::Durable(DurableError::Io { deed: "write to", path, source })
+        };
+        writing.await.map_err(stopped)?
+    }
+
+    /// Takes those rules of another node that are later than ours, and returns how many are. If they
+    /// cannot be kept, they are in force and the operator is told.
+    ///
+    /// Cancel safe: dropped, they are taken all the same.
+    pub async fn merge_rules(self: &Arc<Self>, rules: Vec<Rule>) -> usize {
+        let node = Arc::clone(self);
+        let merging = tokio::task::spawn_blocking(move || {
+            let taken = node.rulebook.merge(rules);
+            if !matches!(taken, Ok(0)) {
+                node.tell_of_rules();
+            }
+            taken.unwrap_or_else(|error| {
+                tracing::error!(%error, "rules of another node are in force and not on the disk");
+                1
+            })
+        });
+        merging.await.unwrap_or_default()
+    }
+
+    fn tell_of_rules(&self) {
+        self.hub.tell_of_rules();
+        self.tell_peers(Told::Rules);
+    }
+
+    /// Says who takes what peers are to hear of. Who says so second is not heard.
+    pub fn set_outbox(&self, outbox: Outbox) {
+        let _ = self.outbox.set(outbox);
+    }
+
+    fn tell_peers(&self, told: Told<'_>) {
+        if let Some(outbox) = self.outbox.get() {
+            outbox(told);
+        }
+    }
+
+    /// Returns the nodes of the cluster, this one among them.
+    pub fn members(&self) -> Arc<Vec<Member>> {
+        self.members.snapshot()
+    }
+
+    /// Says which nodes the cluster has, this one among them.
+    pub fn set_members(&self, members: Vec<Member>) {
+        self.members.publish(members);
+    }
+
+    /// Says that what there is to read is worth reading: a copy of a peer's is here, or nobody has
+    /// one.
+    pub fn set_readable(&self) {
+        self.readable.cancel();
+    }
+
+    /// Returns whether what there is to read is worth reading.
+    pub fn is_readable(&self) -> bool {
+        self.readable.is_cancelled()
+    }
+
+    /// Returns once what there is to read is worth reading.
+    ///
+    /// Cancel safe.
+    pub async fn readable(&self) {
+        self.readable.cancelled().await;
+    }
+
+    /// Returns what is cancelled once the node is to stop: those who wait are to be let go.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A writer that panicked has left a store whose parts are each sound: they are not worth
+        // stopping everything for.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns what watchers of an instance wait for.
+fn topic_of(key: &Key) -> Topic {
+    Topic { env: Arc::clone(&key.env), appid: Arc::clone(&key.appid) }
+}
+
+/// Returns the number of this node: the one it is given, else the one on its disk, else a new one.
+fn number(given: Option<NodeId>, directory: Option<&Directory>) -> Result<NodeId, DurableError> {
+    if let Some(number) = given {
+        return Ok(number);
+    }
+    if let Some(number) = directory.map(|it| it.read(NUMBER)).transpose()?.flatten() {
+        return Ok(number);
+    }
+    // Half of what there is room for: some clients read a number as signed.
+    let number = NodeId(fastrand::u64(1..u64::MAX / 2));
+    if let Some(directory) = directory {
+        directory.write(NUMBER, &number)?;
+    }
+    Ok(number)
+}
+
+/// Returns the time in unix nanoseconds.
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
