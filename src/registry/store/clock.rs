@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use crate::registry::record::NodeId;
-use crate::registry::record::Version;
+use crate::registry::record::{NodeId, Version};
 
 /// No version is later than this: 2116-02-20, in unix nanoseconds. Leaves all the room there may be
 /// need of above it, within what the wire's signed 64 bits hold.
@@ -39,11 +38,21 @@ impl Clock {
 
     /// Hears of a peer's version.
     pub(super) fn hear(&mut self, at: u64, unix: u64) {
-        if at <= unix.saturating_add(self.drift) {
-            self.last = self.last.max(at);
-        } else {
+        if self.is_ahead(at, unix) {
             self.ahead += 1;
+        } else {
+            self.last = self.last.max(at);
         }
+    }
+
+    /// Returns who writes by it.
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Whether a peer's version is so far ahead that the peer's clock is not believed.
+    pub(super) fn is_ahead(&self, at: u64, unix: u64) -> bool {
+        at > unix.saturating_add(self.drift)
     }
 
     /// Returns how many versions were too far ahead of our clock to be followed.

@@ -10,14 +10,9 @@
 //! forgot and another remembers would be a difference for ever. A node that still has such a
 //! record alive shows it in its list, offers it, and is answered that it is gone.
 
-use sha1::Digest as _;
-use sha1::Sha1;
+use sha1::{Digest as _, Sha1};
 
-use crate::registry::record::Id;
-use crate::registry::record::Record;
-use crate::registry::record::State;
-use crate::registry::record::Version;
-use crate::registry::record::first_128_bits;
+use crate::registry::record::{Id, Record, State, Version, first_128_bits};
 
 /// How many buckets there are.
 pub const BUCKETS: usize = 1024;

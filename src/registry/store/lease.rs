@@ -3,16 +3,11 @@
 
 use std::time::Duration;
 
-use crate::registry::record::Id;
-use crate::registry::record::Moment;
-use crate::registry::record::Record;
-use crate::registry::record::State;
-use crate::registry::store::Origin;
-use crate::registry::store::Settings;
-use crate::registry::store::Store;
+use crate::registry::record::{Id, Moment, Record, State};
 use crate::registry::store::clock::nanos;
 use crate::registry::store::protect::Losses;
 use crate::registry::store::table::Entry;
+use crate::registry::store::{Origin, Settings, Store};
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +88,7 @@ impl Store {
         for id in &found.forgettable {
             self.forget(*id);
         }
+        self.mend_slots(now);
         self.names.sweep();
         Pass {
             evicted: candidates.len() - left,
@@ -115,7 +111,7 @@ impl Store {
                 State::Live(live) => {
                     let lease = lease_of(live.lease, settings);
                     if silent >= lease {
-                        found.losses.held(entry.group, entry.heard + lease);
+                        found.losses.held(entry.group, entry.heard.saturating_add(lease));
                         found.silent.push((id, entry.group, silent >= settings.ceiling));
                     }
                 }

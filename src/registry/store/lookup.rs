@@ -1,12 +1,9 @@
 //! Finds a live record by less than its key: Eureka's name of an instance, or an address.
 
-use std::hash::BuildHasher as _;
-use std::hash::Hash;
-use std::hash::Hasher as _;
+use std::hash::{BuildHasher as _, Hash, Hasher as _};
 use std::sync::Arc;
 
-use hashbrown::DefaultHashBuilder;
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::registry::record::Record;
 

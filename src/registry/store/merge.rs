@@ -3,18 +3,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::registry::record::Id;
-use crate::registry::record::Moment;
-use crate::registry::record::Record;
-use crate::registry::record::State;
-use crate::registry::record::Version;
-use crate::registry::store::Origin;
-use crate::registry::store::Store;
+use crate::registry::record::{Id, Moment, Record, State, Version};
 use crate::registry::store::clock::LATEST;
-use crate::registry::store::lease::is_old;
-use crate::registry::store::lease::lease_of;
+use crate::registry::store::lease::{is_old, lease_of};
 use crate::registry::store::order::order;
 use crate::registry::store::table::Entry;
+use crate::registry::store::{Origin, Store};
 
 /// What became of a peer's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +43,10 @@ impl Store {
     ///
     /// Commutative, associative and idempotent, but for an eviction of an instance that speaks to
     /// this node: that is refuted by a version of our own, which every node then takes.
+    ///
+    /// Where what we then have may not be what the instance itself last said, it is asked to
+    /// register again at its next renewal: where a peer evicted a later registration than we know,
+    /// and where what a peer wrote is later than ours by a clock that cannot be believed.
     pub fn merge(&mut self, record: Record, now: Moment) -> Merge {
         if record.version.at > LATEST {
             return Merge::Refused;
@@ -61,19 +59,15 @@ impl Store {
         match order(&record, &entry.record) {
             Ordering::Equal => Merge::Same,
             Ordering::Less => Merge::Stale(entry.record.clone()),
-            Ordering::Greater if self.is_refuted(entry, &record, now) => {
-                let ours = entry.record.clone();
-                let (key, state) = (ours.key.clone(), ours.state.clone());
-                let heard = entry.heard;
-                let renewed = entry.renewed;
-                let refutation = self.write(id, key, state, now);
-                if let Some(entry) = self.table.get_mut(id) {
-                    (entry.heard, entry.renewed) = (heard, renewed);
-                }
-                Merge::Refuted(refutation)
+            Ordering::Greater if record.state == State::Evicted && self.speaks(entry, now) => {
+                let is_other = record.version != entry.record.version;
+                Merge::Refuted(self.refute(id, record, is_other, now))
             }
             Ordering::Greater => {
+                let is_ahead = self.clock.is_ahead(record.version.at, now.unix);
+                let is_doubted = is_ahead && self.speaks(entry, now);
                 self.put(id, record, Origin::Peer, now);
+                self.doubt(id, is_doubted);
                 Merge::Taken
             }
         }
@@ -90,12 +84,34 @@ impl Store {
         Merge::Taken
     }
 
-    /// Whether a peer evicted just what an instance has registered, and that instance speaks to us.
-    fn is_refuted(&self, ours: &Entry, theirs: &Record, now: Moment) -> bool {
-        let Some(live) = ours.record.live() else { return false };
+    /// Whether the instance of a live record has spoken to this node within its lease: by the clock
+    /// on the wall, for after a standstill of ours it is the peers who know.
+    fn speaks(&self, entry: &Entry, now: Moment) -> bool {
+        let Some(live) = entry.record.live() else { return false };
         let lease = lease_of(live.lease, &self.settings);
-        let speaks = ours.spoke.is_some_and(|it| now.since_start.saturating_sub(it) < lease);
-        speaks && theirs.state == State::Evicted && theirs.version == ours.record.version
+        entry.spoke.is_some_and(|it| now.since_start.saturating_sub(it) < lease)
+    }
+
+    /// Writes what we have above a peer's eviction. Its lease goes on as it was.
+    fn refute(&mut self, id: Id, eviction: Record, is_doubted: bool, now: Moment) -> Arc<Record> {
+        let ours = self.table.get(id).map(|it| (it.record.state.clone(), it.heard, it.renewed));
+        let Some((state, heard, renewed)) = ours else {
+            return self.put(id, eviction, Origin::Peer, now);
+        };
+        let version = self.clock.next(now.unix, Some(eviction.version));
+        let record = Record { key: eviction.key, version, state };
+        let record = self.put(id, record, Origin::Here, now);
+        if let Some(entry) = self.table.get_mut(id) {
+            (entry.heard, entry.renewed) = (heard, renewed);
+        }
+        self.doubt(id, is_doubted);
+        record
+    }
+
+    fn doubt(&mut self, id: Id, is_doubted: bool) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.doubted = is_doubted;
+        }
     }
 
     /// Hears of a renewal from a peer: of which record, and which version of it the peer has.

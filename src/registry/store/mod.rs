@@ -19,27 +19,24 @@ mod names;
 mod order;
 mod protect;
 mod service;
+mod slots;
 mod table;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::registry::store::clock::LATEST;
-pub use crate::registry::store::digest::BUCKETS;
-pub use crate::registry::store::digest::bucket_of;
-pub use crate::registry::store::lease::Pass;
-pub use crate::registry::store::merge::Heard;
-pub use crate::registry::store::merge::Merge;
-pub use crate::registry::store::service::ServiceKey;
-pub use crate::registry::store::service::ServiceView;
+pub use clock::LATEST;
+pub use digest::{BUCKETS, bucket_of};
+pub use lease::Pass;
+pub use merge::{Heard, Merge};
+pub use service::{ServiceKey, ServiceView};
 
-use crate::registry::record::Id;
-use crate::registry::record::Key;
-use crate::registry::record::NodeId;
-use crate::registry::record::Record;
-use crate::registry::record::Version;
+use crate::registry::record::{Id, Key, NodeId, Record, Version};
 use crate::registry::store::clock::Clock;
 use crate::registry::store::digest::Digest;
 use crate::registry::store::lease::LeaseTime;

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use crate::registry::record::Key;
-use crate::registry::record::Registration;
+use crate::registry::record::{Key, Registration};
 
 /// The names in use.
 #[derive(Debug, Default)]

@@ -2,12 +2,9 @@
 
 use std::cmp::Ordering;
 
-use sha1::Digest as _;
-use sha1::Sha1;
+use sha1::{Digest as _, Sha1};
 
-use crate::registry::record::Record;
-use crate::registry::record::Registration;
-use crate::registry::record::State;
+use crate::registry::record::{Record, Registration, State};
 
 /// Compares two writings of the same key: the greater wins.
 ///

@@ -114,8 +114,8 @@ impl Groups {
     /// Takes out a record of a group; the last one takes the group with it.
     pub(super) fn remove(&mut self, record: &Record, number: usize) {
         let Some(group) = self.all.get_mut(number) else { return };
-        group.records -= 1;
-        group.live -= usize::from(record.live().is_some());
+        group.records = group.records.saturating_sub(1);
+        group.live = group.live.saturating_sub(usize::from(record.live().is_some()));
         if group.records == 0 {
             let group = self.all.remove(number);
             self.numbers.remove(&(group.zone, group.lane));
@@ -145,45 +145,59 @@ impl Groups {
         for (_, group) in &mut self.all {
             group.protected = false;
         }
-        let mut rest: HashMap<usize, Sum> = self
-            .all
-            .iter()
-            .map(|(number, group)| (number, group.sum(losses.0.get(&number), settings)))
-            .collect();
-        self.set_aside(&mut rest, settings, |_| None::<&str>.map(Arc::from), true);
-        self.set_aside(&mut rest, settings, |group| Some(group.zone.clone()), false);
-        self.set_aside(&mut rest, settings, |_| None, false);
-        for (number, loss) in &losses.0 {
-            if loss.held.is_empty()
-                && let Some(group) = self.all.get_mut(*number)
-            {
-                group.protected = false;
-            }
+        if losses.0.values().all(|it| it.held.is_empty()) {
+            return;
+        }
+        let sum =
+            |(number, group): (usize, &Group)| (number, group.sum(losses.0.get(&number), settings));
+        let mut rest: HashMap<usize, Sum> = self.all.iter().map(sum).collect();
+        for together in [Together::Group, Together::Zone, Together::All] {
+            self.set_aside(&mut rest, together, settings);
+        }
+        for (number, group) in &mut self.all {
+            let is_held = losses.0.get(&number).is_some_and(|it| !it.held.is_empty());
+            group.protected &= is_held;
         }
     }
 
-    /// Sums what is left by `part`, or each group for itself, protects where the sum is too much,
-    /// and takes what is protected out of what is left.
+    /// Protects those of `rest` of whom, taken together, too many are lost, and takes them out.
     fn set_aside(
         &mut self,
         rest: &mut HashMap<usize, Sum>,
+        together: Together,
         settings: &Settings,
-        part: impl Fn(&Group) -> Option<Arc<str>>,
-        each: bool,
     ) {
-        let part_of = |number: usize, group: &Group| (each.then_some(number), part(group));
-        let mut sums: HashMap<(Option<usize>, Option<Arc<str>>), Sum> = HashMap::new();
+        let mut sums: HashMap<_, Sum> = HashMap::new();
         for (number, sum) in &*rest {
             if let Some(group) = self.all.get(*number) {
-                sums.entry(part_of(*number, group)).or_default().add(*sum);
+                sums.entry(together.of(*number, group)).or_default().add(*sum);
             }
         }
         rest.retain(|number, _| {
             let Some(group) = self.all.get_mut(*number) else { return false };
-            let sum = sums.get(&part_of(*number, group)).copied().unwrap_or_default();
-            group.protected = sum.is_too_much(settings);
+            let sum = sums.get(&together.of(*number, group));
+            group.protected = sum.is_some_and(|it| it.is_too_much(settings));
             !group.protected
         });
+    }
+}
+
+/// Which groups are judged as one.
+#[derive(Debug, Clone, Copy)]
+enum Together {
+    Group,
+    Zone,
+    All,
+}
+
+impl Together {
+    /// Returns what a group has in common with those it is judged with.
+    fn of(self, number: usize, group: &Group) -> (Option<usize>, Option<Arc<str>>) {
+        match self {
+            Self::Group => (Some(number), None),
+            Self::Zone => (None, Some(group.zone.clone())),
+            Self::All => (None, None),
+        }
     }
 }
 

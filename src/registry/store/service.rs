@@ -2,15 +2,13 @@
 //! change, and a hash of the whole.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hashbrown::Equivalent;
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 
-use crate::registry::record::Id;
-use crate::registry::record::Record;
+use crate::registry::record::{Id, Record};
+use crate::registry::store::slots::Slots;
 
 /// Which service of which environment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,42 +163,13 @@ impl Services {
         }
     }
 
+    /// Returns the services in which two instances have the same slot.
+    pub(super) fn with_clashes(&self) -> impl Iterator<Item = &ServiceView> {
+        self.0.values().filter(|it| it.slots.clash())
+    }
+
     /// Returns the lowest slot that no live instance of a service has.
     pub(super) fn free_slot(&mut self, env: &str, appid: &str) -> u32 {
         self.0.get_mut(&ServiceRef { env, appid }).map_or(0, |it| it.slots.lowest_free())
-    }
-}
-
-/// Which slots are taken, and by how many: nodes that do not hear each other may give out the same.
-#[derive(Debug, Default)]
-struct Slots {
-    taken: BTreeMap<u32, u32>,
-    /// All below are taken.
-    below: u32,
-}
-
-impl Slots {
-    fn take(&mut self, slot: u32) {
-        *self.taken.entry(slot).or_default() += 1;
-    }
-
-    fn release(&mut self, slot: u32) {
-        if let Some(count) = self.taken.get_mut(&slot) {
-            *count -= 1;
-            if *count == 0 {
-                self.taken.remove(&slot);
-                self.below = self.below.min(slot);
-            }
-        }
-    }
-
-    fn lowest_free(&mut self) -> u32 {
-        for slot in self.taken.range(self.below..).map(|(slot, _)| *slot) {
-            if slot != self.below {
-                break;
-            }
-            self.below = self.below.saturating_add(1);
-        }
-        self.below
     }
 }

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::registry::record::Id;
-use crate::registry::record::Record;
-use crate::registry::store::digest::BUCKETS;
-use crate::registry::store::digest::bucket_of;
+use crate::registry::record::{Id, Record};
+use crate::registry::store::digest::{BUCKETS, bucket_of};
 
 /// A record, and what this node alone knows of it.
 #[derive(Debug)]
@@ -24,6 +22,9 @@ pub(super) struct Entry {
     pub(super) heard: Duration,
     /// When the instance itself last spoke to this node, since its start.
     pub(super) spoke: Option<Duration>,
+    /// Whether what we have may not be what the instance last registered: at its next renewal it is
+    /// to register again.
+    pub(super) doubted: bool,
     /// When it was last heard of, in unix nanoseconds.
     pub(super) renewed: u64,
     /// The index of its last change.

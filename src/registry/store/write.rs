@@ -2,19 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::registry::record::Id;
-use crate::registry::record::Key;
-use crate::registry::record::Moment;
-use crate::registry::record::Record;
-use crate::registry::record::Registration;
-use crate::registry::record::Standing;
-use crate::registry::record::State;
-use crate::registry::store::Change;
-use crate::registry::store::Full;
-use crate::registry::store::Origin;
-use crate::registry::store::Store;
+use crate::registry::record::{Id, Key, Moment, Record, Registration, Standing, State};
 use crate::registry::store::digest::content_hash;
 use crate::registry::store::table::Entry;
+use crate::registry::store::{Change, Full, Origin, Store};
 
 impl Store {
     /// Registers an instance, in place of what was registered for its key. Its lease begins.
@@ -38,9 +29,13 @@ impl Store {
         Ok(record)
     }
 
-    /// Renews the lease of a live instance. None: it is unknown or gone, and is to register again.
+    /// Renews the lease of a live instance. None: it is to register again, being unknown or gone, or
+    /// for we doubt that we have what it last registered.
     pub fn renew(&mut self, key: &Key, now: Moment) -> Option<Arc<Record>> {
-        self.beat(key.id(), now)
+        let id = key.id();
+        let record = self.beat(id, now)?;
+        let is_doubted = self.table.get(id).is_some_and(|it| it.doubted);
+        (!is_doubted).then_some(record)
     }
 
     /// Cancels an instance, and returns the record of that. None: there was none to cancel.
@@ -72,8 +67,7 @@ impl Store {
         change: impl FnOnce(&mut Registration),
     ) -> Option<Arc<Record>> {
         let id = key.id();
-        let entry = self.table.get(id)?;
-        let (record, heard, renewed) = (entry.record.clone(), entry.heard, entry.renewed);
+        let record = self.table.get(id)?.record.clone();
         let live = record.live()?;
         let mut registration = Registration::clone(live);
         change(&mut registration);
@@ -81,11 +75,23 @@ impl Store {
         if registration == **live {
             return Some(record);
         }
-        let record = self.write(id, key.clone(), State::Live(Arc::new(registration)), now);
-        if let Some(entry) = self.table.get_mut(id) {
-            (entry.heard, entry.renewed) = (heard, renewed);
+        Some(self.rewrite(id, key.clone(), registration, now))
+    }
+
+    /// Writes another content of a live record, whose lease goes on as it was.
+    pub(super) fn rewrite(
+        &mut self,
+        id: Id,
+        key: Key,
+        registration: Registration,
+        now: Moment,
+    ) -> Arc<Record> {
+        let before = self.table.get(id).map(|it| (it.heard, it.renewed, it.doubted));
+        let record = self.write(id, key, State::Live(Arc::new(registration)), now);
+        if let (Some(entry), Some(before)) = (self.table.get_mut(id), before) {
+            (entry.heard, entry.renewed, entry.doubted) = before;
         }
-        Some(record)
+        record
     }
 
     /// Writes what the store itself says of an instance.
@@ -155,14 +161,15 @@ impl Store {
             record: record.clone(),
             content,
             heard: self.time.at(now),
-            spoke: before.and_then(|it| it.3),
+            spoke: before.and_then(|it| it.3).filter(|_| record.live().is_some()),
+            doubted: false,
             renewed: now.unix,
             index,
             group,
         };
         self.table.insert(id, entry);
         if record.live().is_none() {
-            self.graves.push_back((id, index));
+            self.bury(id, index);
         }
         self.changes.push(Change { record: record.clone(), origin, index });
         record
@@ -174,7 +181,7 @@ impl Store {
         self.lookup.remove(record);
         self.digest.toggle(id, record, content);
         self.groups.remove(record, group);
-        self.live -= usize::from(record.live().is_some());
+        self.live = self.live.saturating_sub(usize::from(record.live().is_some()));
     }
 
     /// Forgets a record.
@@ -182,6 +189,17 @@ impl Store {
         if let Some(entry) = self.table.remove(id) {
             self.take_out(id, &entry.record, entry.content, entry.group);
             self.services.sweep(&entry.record);
+        }
+    }
+
+    /// Remembers in what order records went. What came back since is swept out once it is the
+    /// greater part.
+    fn bury(&mut self, id: Id, index: u64) {
+        self.graves.push_back((id, index));
+        let gone = self.table.len().saturating_sub(self.live);
+        if self.graves.len() > 2 * gone + 1024 {
+            let Self { graves, table, .. } = self;
+            graves.retain(|(id, index)| table.get(*id).is_some_and(|it| it.index == *index));
         }
     }
 
