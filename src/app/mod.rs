@@ -13,6 +13,7 @@
 
 mod control;
 mod launch;
+pub mod registry;
 mod signals;
 
 use std::future::Future;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::admin::{Explanation, InstanceView, LoadView};
 use crate::cli::print;
+use crate::cli::services::health;
 use crate::model::LaneName;
 
 /// An explanation as text.
@@ -55,29 +56,15 @@ fn lane(lane: Option<&LaneName>) -> &str {
 /// An instance in a row.
 fn row(instance: &InstanceView) -> [String; 6] {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let (health, load) = match &instance.load {
-        Some(load) => (health(load), work(load)),
-        None if instance.up => ("up", "-".to_owned()),
-        None => ("down", "-".to_owned()),
-    };
+    let load = instance.load.as_ref().map_or_else(|| "-".to_owned(), work);
     [
         instance.address.to_string(),
-        health.to_owned(),
+        health(instance).to_owned(),
         instance.weight.to_string(),
         load,
         text(&instance.zone),
         text(&instance.version),
     ]
-}
-
-/// How an instance is, in a word.
-fn health(load: &LoadView) -> &'static str {
-    match load {
-        LoadView { unreachable: true, .. } => "unreachable",
-        LoadView { ejected: true, .. } => "ejected",
-        LoadView { share, .. } if *share < 1.0 => "returning",
-        LoadView { .. } => "healthy",
-    }
 }
 
 /// What an instance has to do.

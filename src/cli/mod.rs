@@ -13,8 +13,14 @@ mod explain;
 mod explained;
 mod fetch;
 mod file;
+mod flip;
+mod node;
 mod print;
+mod registry;
+mod services;
+mod source;
 mod status;
+mod tenants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -102,10 +108,29 @@ enum Verb {
     /// instance counts as healthy, or by what a running sidecar knows (--admin). Exits with 1 if
     /// no instance is found.
     Explain(explain::Explain),
+    /// Send a tenant to a lane, or turn it off and on
+    ///
+    /// Edits where that is decided, `[tenants.NAME]` of a file or the rules of a registry, and shows
+    /// first what changes. In a file nothing else changes, comments and layout included, and it is
+    /// replaced whole. In a registry every sidecar that watches it knows at once. Exits with 1 if
+    /// it is not done, 2 if the file is bad.
+    Flip(flip::Flip),
+    /// Say who is there, by service and lane
+    ///
+    /// As a running sidecar knows it, or a registry (--registry), or a file alone (--file). With the
+    /// name of a service, each of its instances; exits with 1 if there is no such service.
+    Services(services::Services),
+    /// Say where each tenant is sent, and who says so
+    Tenants(tenants::Tenants),
     /// Ask a running sidecar how it is
     ///
     /// Exits with 1 if it is not ready, or if its file has problems, or if nothing answers.
     Status(status::Status),
+    /// Be a node of the registry, until SIGTERM
+    ///
+    /// Serves the APIs of bilibili/discovery and of Eureka over one store, and tenant rules, to
+    /// every sidecar. One alone needs neither a file nor an argument; --peer makes a cluster.
+    Registry(Box<registry::Registry>),
     /// Show it all on loopback: four services, a sandbox, five sidecars, a flip under load
     Demo {
         /// End after the show: 0 if all was as it should be, else 1.
@@ -171,7 +196,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Verb::Run(file) => sidecar(file),
         Verb::Check(check) => check.run(output),
         Verb::Explain(explain) => block_on(explain.run(output)),
+        Verb::Flip(flip) => block_on(flip.run(output)),
+        Verb::Services(services) => block_on(services.run(output)),
+        Verb::Tenants(tenants) => block_on(tenants.run(output)),
         Verb::Status(status) => block_on(status.run(output)),
+        Verb::Registry(node) => node_of_registry(*node),
         Verb::Demo { once } => block_on(demo::run(once)),
         Verb::Completions { shell } => completions(shell),
     }
@@ -191,6 +220,12 @@ fn sidecar(file: WhichFile) -> anyhow::Result<Outcome> {
             Err(error) => Err(error.into()),
         }
     })
+}
+
+/// Runs a node of the registry to its end, on as many threads as there are CPUs.
+fn node_of_registry(node: registry::Registry) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start a runtime")?.block_on(node.run())
 }
 
 /// Writes the completions of `shell`.

@@ -1,6 +1,6 @@
 //! Writes answers to standard output: text, JSON, tables.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -33,6 +33,19 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
         table.add_row(row);
     }
     table.trim_fmt()
+}
+
+/// Asks `question` on a terminal. Where nobody can be asked, the answer is yes: whoever wrote the
+/// script has thought of it.
+pub(super) fn confirm(question: &str) -> io::Result<bool> {
+    let (input, error) = (io::stdin(), io::stderr());
+    if !input.is_terminal() || !error.is_terminal() {
+        return Ok(true);
+    }
+    write!(error.lock(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 /// Writes a line to standard error.

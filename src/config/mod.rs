@@ -1,4 +1,4 @@
-//! `sidecar.toml`: what the operator wrote, read once and checked whole.
+//! `sidecar.toml` and `registry.toml`: what the operator wrote, read once and checked whole.
 //!
 //! A [`Config`] that exists is valid: its names are names, its periods and sizes are in bounds, what
 //! it refers to is there. Nothing here opens a file, looks at a clock or reads the environment: the
@@ -15,6 +15,7 @@
 //!
 //! Floor 1: uses [`model`](crate::model).
 
+mod authority;
 mod carriers;
 mod failure;
 mod file;
@@ -22,6 +23,7 @@ mod place;
 mod problem;
 mod quarantine;
 mod reading;
+mod registry;
 mod render;
 mod restart;
 mod rules;
@@ -34,12 +36,17 @@ mod tests;
 mod workload;
 mod written;
 
+pub use authority::{Authority, InvalidAuthority};
 pub use carriers::{Carrier, Correlation, CorrelationId, OnConflict, TenantSection};
 pub use failure::{Outlier, Retries, RetryOn, Timeouts};
 pub use file::Parsed;
 pub use problem::{Label, Located, Problem, Report};
 pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
+pub use registry::{
+    InvalidPlaceName, InvalidSecret, Leases, PlaceName, Protection, RegistryConfig, RegistryLimits,
+    RegistryLog, RegistryNode, Secret, Token,
+};
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
 pub use services::{Balance, Service, UpstreamProtocol};
 pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};

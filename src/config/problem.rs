@@ -9,6 +9,9 @@ use serde::{Serialize, Serializer};
 use crate::config::place::Lines;
 use crate::config::render;
 
+/// What is said of a variable that is not set, before and behind its name.
+const UNSET: (&str, &str) = ("the variable `", "` is not set");
+
 /// One thing that is wrong: what, where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -35,6 +38,16 @@ impl Problem {
     /// A problem at `span`, with nothing known of its remedy.
     pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { message: message.into(), span, label: None, help: None }
+    }
+
+    /// The problem that the variable `name` is not set.
+    pub(super) fn unset_variable(span: Range<usize>, name: &str) -> Self {
+        let help = format!("set it, or write a default: `${{{name}:-default}}`");
+        Self::new(span, format!("{}{name}{}", UNSET.0, UNSET.1)).help(help)
+    }
+
+    fn is_of_unset_variable(&self) -> bool {
+        self.message.starts_with(UNSET.0) && self.message.ends_with(UNSET.1)
     }
 
     /// The same problem with a remedy.
@@ -93,6 +106,11 @@ impl Report {
         }
         problems.sort_by_key(|it| (it.span.start, it.span.end));
         Self { file: file.into(), text, problems }
+    }
+
+    /// Returns whether nothing is wrong but that variables are not set, as they may be elsewhere.
+    pub fn is_of_unset_variables(&self) -> bool {
+        self.problems.iter().all(Problem::is_of_unset_variable)
     }
 
     /// Returns the name of the file.

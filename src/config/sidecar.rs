@@ -194,7 +194,8 @@ impl Admin {
 }
 
 impl LogFormat {
-    const WORDS: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+    pub(super) const WORDS: [(&'static str, Self); 2] =
+        [("text", Self::Text), ("json", Self::Json)];
 }
 
 impl Default for Log {
@@ -207,24 +208,28 @@ impl Default for Log {
 impl Log {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let base = Self::default();
-        let kind = ("a level, perhaps with levels of modules", "\"info\"");
-        let level = section.value("level", kind, |value| {
-            let level = value.label()?;
-            match EnvFilter::builder().parse(&level) {
-                Ok(_) => Some(level),
-                Err(_) => value.refuse(
-                    "is no level",
-                    "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", perhaps with \
-                     levels of modules: \"info,dyelane::proxy=debug\"",
-                ),
-            }
-        });
         Self {
-            level: level.unwrap_or(base.level),
+            level: level(section).unwrap_or(base.level),
             format: section.choice("format", &LogFormat::WORDS, base.format),
             access: section.table("access", AccessLog::read),
         }
     }
+}
+
+/// Reads `level`, of a `[log]`.
+pub(super) fn level(section: &mut Section<'_>) -> Option<String> {
+    let kind = ("a level, perhaps with levels of modules", "\"info\"");
+    section.value("level", kind, |value| {
+        let level = value.label()?;
+        match EnvFilter::builder().parse(&level) {
+            Ok(_) => Some(level),
+            Err(_) => value.refuse(
+                "is no level",
+                "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", perhaps with levels of \
+                 modules: \"info,dyelane::proxy=debug\"",
+            ),
+        }
+    })
 }
 
 impl Default for AccessLog {

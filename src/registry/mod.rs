@@ -14,6 +14,7 @@ pub mod record;
 pub mod rulebook;
 pub mod rules;
 pub mod scheduler;
+pub mod server;
 pub mod store;
 pub mod watch;
 pub mod wire;

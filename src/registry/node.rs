@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -14,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
 use crate::registry::api::admission::Admission;
+use crate::registry::api::{Ask, Reply};
 use crate::registry::durable::{Directory, DurableError};
 use crate::registry::encoded::Encoded;
 use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
 use crate::registry::rulebook::{RuleError, Rulebook};
 use crate::registry::rules::{Edit, Rule};
 use crate::registry::scheduler::Schedulers;
-use crate::registry::store::{self, Change, Store};
-use crate::registry::watch::{Damper, Hub, News, Recent, Repeat, Topic};
+use crate::registry::store::{self, Change, ServiceKey, Store};
+use crate::registry::watch::{Damper, Hub, News, Recent, Repeat};
 use crate::telemetry::RegistryMetrics;
 
 /// The file of a node's number.
@@ -30,6 +33,8 @@ const NUMBER: &str = "node";
 /// Who a node is, and its bounds.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where it listens; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
     /// Its number among all nodes; none: drawn once, and kept in `data`.
     pub id: Option<NodeId>,
     /// The region it runs in; may be empty.
@@ -44,8 +49,6 @@ pub struct Settings {
     pub advertise: Option<Arc<str>>,
     /// How long things last in the store.
     pub store: store::Settings,
-    /// How often the silent are looked for.
-    pub pass: Duration,
     /// How often it renews its own registration.
     pub renew: Duration,
     /// How long a poll without news is held.
@@ -62,7 +65,8 @@ pub struct Settings {
     pub zones: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Connections at a time.
     pub connections: usize,
-    /// Requests that wait for news at a time.
+    /// Requests that wait for news at a time; a tenth of the connections is kept from them all the
+    /// same.
     pub watchers: usize,
     /// Longest body of a request, in bytes.
     pub body: usize,
@@ -71,6 +75,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             id: None,
             region: "".into(),
             zone: "default".into(),
@@ -78,7 +83,6 @@ impl Default for Settings {
             host: "localhost".into(),
             advertise: None,
             store: store::Settings::default(),
-            pass: Duration::from_secs(60),
             renew: Duration::from_secs(30),
             hold: Duration::from_secs(30),
             data: None,
@@ -118,6 +122,12 @@ pub enum Told<'a> {
 /// Takes what peers are to hear of. It is called by writers, so it neither waits nor blocks.
 pub type Outbox = Box<dyn Fn(Told<'_>) + Send + Sync>;
 
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// Answers what other nodes ask below `/v1/peer/`.
+pub type PeerDoor = Box<dyn Fn(Ask) -> Answering + Send + Sync>;
+
 /// The store, and what changed in it: together under one lock, so that an index means one state.
 #[derive(Debug)]
 struct Inner {
@@ -140,6 +150,7 @@ pub struct Node {
     schedulers: Live<Schedulers>,
     members: Live<Vec<Member>>,
     outbox: OnceLock<Outbox>,
+    peer_door: OnceLock<PeerDoor>,
     readable: CancellationToken,
     stopping: CancellationToken,
     metrics: RegistryMetrics,
@@ -180,7 +191,7 @@ impl Node {
                 store: Store::new(id, settings.store.clone()),
                 recent: Recent::default(),
             }),
-            hub: Arc::new(Hub::new(settings.watchers)),
+            hub: Arc::new(Hub::new(watchers(&settings))),
             damper: Mutex::default(),
             encoded: Encoded::default(),
             admission: Admission::default(),
@@ -188,6 +199,7 @@ impl Node {
             schedulers: Live::new(Schedulers::default()),
             members: Live::new(Vec::new()),
             outbox: OnceLock::new(),
+            peer_door: OnceLock::new(),
             readable: CancellationToken::new(),
             stopping: CancellationToken::new(),
             metrics,
@@ -252,7 +264,7 @@ impl Node {
     }
 
     /// Says that requests to these services are spread in another way.
-    pub fn publish_schedulers(&self, schedulers: Schedulers, changed: Vec<Topic>) {
+    pub fn publish_schedulers(&self, schedulers: Schedulers, changed: Vec<ServiceKey>) {
         self.schedulers.publish(schedulers);
         let mut inner = self.lock();
         for topic in &changed {
@@ -306,9 +318,25 @@ impl Node {
     /// # Errors
     /// It makes no sense or cannot be kept; nothing has changed then.
     pub async fn write_rule(self: &Arc<Self>, edit: Edit) -> Result<Rule, RuleError> {
+        self.write_rule_for(edit, None).await
+    }
+
+    /// Writes a rule as [`write_rule`](Self::write_rule) does, for a time: then is said again what
+    /// was said before. None: for good.
+    ///
+    /// # Errors
+    /// As those of [`write_rule`](Self::write_rule).
+    pub async fn write_rule_for(
+        self: &Arc<Self>,
+        edit: Edit,
+        time: Option<Duration>,
+    ) -> Result<Rule, RuleError> {
         let node = Arc::clone(self);
         let writing = tokio::task::spawn_blocking(move || {
-            let rule = node.rulebook.write(edit, node.id, node.now().unix)?;
+            let now = node.now().unix;
+            let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let until = time.map(|time| now.saturating_add(nanos(time)));
+            let rule = node.rulebook.write_until(edit, until, node.id, now)?;
             node.tell_of_rules();
             Ok(rule)
         });
@@ -340,6 +368,24 @@ impl Node {
         merging.await.unwrap_or_default()
     }
 
+    /// Ends rules whose time is over. Peers do so by themselves.
+    ///
+    /// Cancel safe: dropped, they are ended all the same.
+    pub async fn expire_rules(self: &Arc<Self>) {
+        let now = self.now().unix;
+        if self.rulebook.now().rules.next_end().is_none_or(|end| end > now) {
+            return;
+        }
+        let node = Arc::clone(self);
+        let expiring = tokio::task::spawn_blocking(move || {
+            if let Err(error) = node.rulebook.expire(now) {
+                tracing::error!(%error, "the end of a rule is in force and not on the disk");
+            }
+            node.hub.tell_of_rules();
+        });
+        let _ = expiring.await;
+    }
+
     fn tell_of_rules(&self) {
         self.hub.tell_of_rules();
         self.tell_peers(Told::Rules);
@@ -348,6 +394,16 @@ impl Node {
     /// Says who takes what peers are to hear of. Who says so second is not heard.
     pub fn set_outbox(&self, outbox: Outbox) {
         let _ = self.outbox.set(outbox);
+    }
+
+    /// Says who answers other nodes. Who says so second is not heard.
+    pub fn set_peer_door(&self, door: PeerDoor) {
+        let _ = self.peer_door.set(door);
+    }
+
+    /// Returns who answers other nodes; none: nobody does.
+    pub fn peer_door(&self) -> Option<&PeerDoor> {
+        self.peer_door.get()
     }
 
     fn tell_peers(&self, told: Told<'_>) {
@@ -396,9 +452,14 @@ impl Node {
     }
 }
 
+/// Returns how many may wait: never so many that no connection is left for heartbeats.
+fn watchers(settings: &Settings) -> usize {
+    settings.watchers.min(settings.connections - settings.connections / 10)
+}
+
 /// Returns what watchers of an instance wait for.
-fn topic_of(key: &Key) -> Topic {
-    Topic { env: Arc::clone(&key.env), appid: Arc::clone(&key.appid) }
+fn topic_of(key: &Key) -> ServiceKey {
+    ServiceKey { env: Arc::clone(&key.env), appid: Arc::clone(&key.appid) }
 }
 
 /// Returns the number of this node: the one it is given, else the one on its disk, else a new one.

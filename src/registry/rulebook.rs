@@ -89,14 +89,48 @@ impl Rulebook {
     /// # Errors
     /// It makes no sense or cannot be kept; nothing has changed then.
     pub fn write(&self, edit: Edit, node: NodeId, now: u64) -> Result<Rule, RuleError> {
+        self.write_until(edit, None, node, now)
+    }
+
+    /// Writes as [`write`](Self::write) does, until a time in unix nanoseconds: then is said again
+    /// what was said before.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write).
+    pub fn write_until(
+        &self,
+        edit: Edit,
+        until: Option<u64>,
+        node: NodeId,
+        now: u64,
+    ) -> Result<Rule, RuleError> {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rules = self.now().rules.clone();
-        let rule = rules.write(edit, node, now)?;
+        let rule = rules.write_until(edit, until, node, now)?;
         if let Some(directory) = &*disk {
             directory.write(FILE, &rules.all().collect::<Vec<_>>())?;
         }
         self.book.publish(Book::of(rules));
         Ok(rule)
+    }
+
+    /// Ends what was said for a time that is over at `now`, and returns how much that is. Blocks for
+    /// as long as the disk does; nothing is touched where nothing is over.
+    ///
+    /// # Errors
+    /// It is ended, and that cannot be kept: it is ended again at the next start.
+    pub fn expire(&self, now: u64) -> Result<usize, DurableError> {
+        if self.now().rules.next_end().is_none_or(|end| end > now) {
+            return Ok(0);
+        }
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.now().rules.clone();
+        let ended = rules.expire(now).len();
+        self.book.publish(Book::of(rules.clone()));
+        if let Some(directory) = &*disk {
+            directory.write(FILE, &rules.all().collect::<Vec<_>>())?;
+        }
+        Ok(ended)
     }
 
     /// Takes those rules of another node that are later than ours, and returns how many are. Blocks
@@ -142,6 +176,19 @@ mod tests {
         let second = open();
         assert_eq!(second.now().digest, first.now().digest);
         assert_eq!(second.now().content.tenants.len(), 1);
+    }
+
+    #[test]
+    fn what_was_said_for_a_time_ends_though_the_node_was_down() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || Rulebook::open(Some(Directory::open(place.path()).unwrap())).unwrap();
+        open().write_until(off("alice"), Some(9), NodeId(1), 7).unwrap();
+
+        let again = open();
+        let ended = (again.expire(8).unwrap(), again.expire(9).unwrap(), again.expire(9).unwrap());
+
+        assert_eq!(ended, (0, 1, 0));
+        assert!(open().now().content.tenants.is_empty());
     }
 
     #[test]

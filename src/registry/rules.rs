@@ -1,7 +1,9 @@
 //! What operators say of tenants and lanes, as a table that nodes can merge in any order.
 //!
 //! Each entry has a version; the later wins. A removed entry stays as its tombstone, for ever: a
-//! node that was cut off for a year must not bring it back. Pure: the time is an argument.
+//! node that was cut off for a year must not bring it back. An entry may hold for a time only: then
+//! every node by itself puts back what was said before, by the same writing. Pure: the time is an
+//! argument.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -48,6 +50,22 @@ pub struct Entry<N, V> {
     pub version: Version,
     /// What; none: it was removed.
     pub value: Option<V>,
+    /// Until when, if not for good.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until<V>>,
+}
+
+fn none<V>() -> Option<Until<V>> {
+    None
+}
+
+/// The end of what is said for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Until<V> {
+    /// When that is, in unix nanoseconds.
+    pub at: u64,
+    /// What is said from then on; none: nothing.
+    pub then: Option<V>,
 }
 
 /// One rule, as nodes send it to each other and as it is kept on disk.
@@ -85,18 +103,20 @@ impl Edit {
     }
 }
 
-/// A value and its version.
+/// A value, its version, and its end if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Kept<V> {
     version: Version,
     value: Option<V>,
+    until: Option<Until<V>>,
 }
 
 impl<V: Serialize> Kept<V> {
     /// Which of two writings wins. The same version of two contents is nobody's honest doing, and
     /// still decided alike everywhere.
     fn order(&self, other: &Self) -> Ordering {
-        let content = |it: &Self| serde_json::to_string(&it.value).unwrap_or_default();
+        let content =
+            |it: &Self| serde_json::to_string(&(&it.value, &it.until)).unwrap_or_default();
         let versions = self.version.cmp(&other.version);
         versions.then_with(|| content(self).cmp(&content(other)))
     }
@@ -118,16 +138,43 @@ impl Rules {
     /// # Errors
     /// It makes no sense, or there is no room.
     pub fn write(&mut self, edit: Edit, node: NodeId, now: u64) -> Result<Rule, InvalidRule> {
+        self.write_until(edit, None, node, now)
+    }
+
+    /// Writes as [`write`](Self::write) does, until a time in unix nanoseconds: from then on is said
+    /// what was said before, or what was to be said after that if it was for a time, too.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write).
+    pub fn write_until(
+        &mut self,
+        edit: Edit,
+        until: Option<u64>,
+        node: NodeId,
+        now: u64,
+    ) -> Result<Rule, InvalidRule> {
         edit.check()?;
         let full = self.len() >= MOST;
+        let by = By { node, now, until };
         Ok(match edit {
             Edit::Tenant(name, value) => {
-                Rule::Tenant(write(&mut self.tenants, name, value, (node, now), full)?)
+                Rule::Tenant(write(&mut self.tenants, name, value, by, full)?)
             }
-            Edit::Lane(name, value) => {
-                Rule::Lane(write(&mut self.lanes, name, value, (node, now), full)?)
-            }
+            Edit::Lane(name, value) => Rule::Lane(write(&mut self.lanes, name, value, by, full)?),
         })
+    }
+
+    /// Ends what was said for a time that is over at `now`, and returns what is said instead. Every
+    /// node does so by itself, and writes the same: later than what it ends, earlier than whatever
+    /// an operator has said since.
+    pub fn expire(&mut self, now: u64) -> Vec<Rule> {
+        let tenants = expire(&mut self.tenants, now).into_iter().map(Rule::Tenant);
+        tenants.chain(expire(&mut self.lanes, now).into_iter().map(Rule::Lane)).collect()
+    }
+
+    /// Returns when the next of what is said for a time is over.
+    pub fn next_end(&self) -> Option<u64> {
+        next_end(&self.tenants).into_iter().chain(next_end(&self.lanes)).min()
     }
 
     /// Takes a rule of another node if it is later than ours. Returns whether it is.
@@ -189,25 +236,52 @@ impl Rules {
     }
 }
 
+/// By whom something is written, when, and until when.
+#[derive(Clone, Copy)]
+struct By {
+    node: NodeId,
+    now: u64,
+    until: Option<u64>,
+}
+
 fn write<N: Ord + Copy, V: Clone>(
     table: &mut Table<N, V>,
     name: N,
     value: Option<V>,
-    (node, now): (NodeId, u64),
+    by: By,
     full: bool,
 ) -> Result<Entry<N, V>, InvalidRule> {
-    let before = table.get(&name).map(|it| it.version.at);
+    let before = table.get(&name);
     if before.is_none() && full {
         return Err(InvalidRule::Full);
     }
-    let at = before.map_or(now, |before| now.max(before.saturating_add(1)));
-    let version = Version { at, node };
-    table.insert(name, Kept { version, value: value.clone() });
-    Ok(Entry { name, version, value })
+    let at = before.map_or(by.now, |it| by.now.max(it.version.at.saturating_add(1)));
+    let until = by.until.map(|at| {
+        let said = before.map(|it| it.until.as_ref().map_or(&it.value, |until| &until.then));
+        Until { at, then: said.cloned().flatten() }
+    });
+    let version = Version { at, node: by.node };
+    table.insert(name, Kept { version, value: value.clone(), until: until.clone() });
+    Ok(Entry { name, version, value, until })
+}
+
+fn expire<N: Ord + Copy, V: Clone>(table: &mut Table<N, V>, now: u64) -> Vec<Entry<N, V>> {
+    let is_over = |kept: &Kept<V>| kept.until.as_ref().is_some_and(|until| until.at <= now);
+    let over = table.iter_mut().filter(|(_, kept)| is_over(kept));
+    let ended = over.map(|(name, kept)| {
+        kept.version.at = kept.version.at.saturating_add(1);
+        kept.value = kept.until.take().and_then(|until| until.then);
+        Entry { name: *name, version: kept.version, value: kept.value.clone(), until: None }
+    });
+    ended.collect()
+}
+
+fn next_end<N, V>(table: &Table<N, V>) -> Option<u64> {
+    table.values().filter_map(|kept| kept.until.as_ref()).map(|until| until.at).min()
 }
 
 fn merge<N: Ord, V: Serialize>(table: &mut Table<N, V>, entry: Entry<N, V>, full: bool) -> bool {
-    let theirs = Kept { version: entry.version, value: entry.value };
+    let theirs = Kept { version: entry.version, value: entry.value, until: entry.until };
     let wins = match table.get(&entry.name) {
         Some(ours) => theirs.order(ours).is_gt(),
         None => !full,
@@ -224,6 +298,7 @@ fn entries<N: Copy, V: Clone>(table: &Table<N, V>) -> impl Iterator<Item = Entry
         name: *name,
         version: kept.version,
         value: kept.value.clone(),
+        until: kept.until.clone(),
     })
 }
 
@@ -313,22 +388,64 @@ mod tests {
         let version = Version { at: u64::MAX, node: NODE };
         let name = TenantId::new("alice").unwrap();
 
-        let taken = rules.merge(Rule::Tenant(Entry { name, version, value: Some(off()) }));
+        let taken =
+            rules.merge(Rule::Tenant(Entry { name, version, value: Some(off()), until: None }));
 
         assert!(!taken && rules.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_for_a_time_ends_by_itself_on_every_node_alike() {
+        let (mut here, mut there) = (Rules::default(), Rules::default());
+        let alice = TenantId::new("alice").unwrap();
+        let strict = Tenant { strict: true, ..Tenant::default() };
+        here.write(tenant("alice", Some(strict.clone())), NODE, 100).unwrap();
+        here.write_until(tenant("alice", Some(off())), Some(500), NODE, 200).unwrap();
+        here.write_until(tenant("alice", None), Some(600), NODE, 300).unwrap();
+        for rule in here.all() {
+            there.merge(rule);
+        }
+
+        let early = here.expire(599);
+        let ended = (here.next_end(), here.expire(600).len(), there.expire(9_999).len());
+
+        assert_eq!((early, ended), (Vec::new(), (Some(600), 1, 1)));
+        assert_eq!(here.tenant(&alice), Some(&strict));
+        assert_eq!((here.digest(), here.next_end()), (there.digest(), None));
+    }
+
+    #[test]
+    fn an_end_does_not_undo_what_was_said_since() {
+        let (mut here, mut cut_off) = (Rules::default(), Rules::default());
+        let timed = here.write_until(tenant("alice", Some(off())), Some(500), NODE, 100).unwrap();
+        cut_off.merge(timed);
+        let since = here.write(tenant("alice", Some(off())), NODE, 200).unwrap();
+
+        let ended = cut_off.expire(500).remove(0);
+        let taken = (here.merge(ended), cut_off.merge(since));
+
+        assert_eq!(taken, (false, true));
+        assert_eq!(here, cut_off);
+        assert_eq!(here.expire(u64::MAX), []);
     }
 
     fn any_rule() -> impl Strategy<Value = Rule> {
         let version =
             (0..4_u64, 0..3_u64).prop_map(|(at, node)| Version { at, node: NodeId(node) });
         let value = proptest::option::of(any::<bool>());
-        ("[ab]", version, value, any::<bool>()).prop_map(|(name, version, value, is_lane)| {
+        let until = proptest::option::of((0..4_u64, value.clone()));
+        let rule = ("[ab]", version, value, until, any::<bool>());
+        rule.prop_map(|(name, version, value, until, is_lane)| {
             if is_lane {
-                let value = value.map(|strict| Lane { strict, ..Lane::default() });
-                Rule::Lane(Entry { name: LaneName::new(&name).unwrap(), version, value })
+                let said = |strict| Lane { strict, ..Lane::default() };
+                let until = until.map(|(at, then)| Until { at, then: then.map(said) });
+                let (name, value) = (LaneName::new(&name).unwrap(), value.map(said));
+                Rule::Lane(Entry { name, version, value, until })
             } else {
-                let value = value.map(|strict| Tenant { strict, ..Tenant::default() });
-                Rule::Tenant(Entry { name: TenantId::new(&name).unwrap(), version, value })
+                let said = |strict| Tenant { strict, ..Tenant::default() };
+                let until = until.map(|(at, then)| Until { at, then: then.map(said) });
+                let (name, value) = (TenantId::new(&name).unwrap(), value.map(said));
+                Rule::Tenant(Entry { name, version, value, until })
             }
         })
     }

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::registry::watch::Topic;
+use crate::registry::store::ServiceKey;
 
 /// Files a directory has at most.
 const MOST_FILES: usize = 10_000;
@@ -93,7 +93,7 @@ pub struct InForce {
 /// All that is said of spreading.
 #[derive(Debug, Clone, Default)]
 pub struct Schedulers {
-    by_topic: BTreeMap<Topic, InForce>,
+    by_topic: BTreeMap<ServiceKey, InForce>,
     /// What each file last said, and the state of the file then.
     files: BTreeMap<String, (Stamp, Option<Said>)>,
 }
@@ -107,7 +107,7 @@ impl Schedulers {
         if self.by_topic.is_empty() {
             return None;
         }
-        self.by_topic.get(&Topic { env: Arc::clone(env), appid: Arc::clone(appid) })
+        self.by_topic.get(&ServiceKey { env: Arc::clone(env), appid: Arc::clone(appid) })
     }
 
     /// Returns how many services something is said of.
@@ -126,12 +126,12 @@ impl Schedulers {
     ///
     /// # Errors
     /// The directory cannot be listed: nothing has changed then.
-    pub fn next(&self, directory: &Path, now: u64) -> io::Result<(Self, Vec<Topic>)> {
+    pub fn next(&self, directory: &Path, now: u64) -> io::Result<(Self, Vec<ServiceKey>)> {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(directory)?.take(MOST_FILES) {
             let path = entry?.path();
             let Some(name) = path.file_name().and_then(|it| it.to_str()) else { continue };
-            if name.starts_with('.') || !Path::new(name).extension().is_some_and(|it| it == "json") {
+            if name.starts_with('.') || Path::new(name).extension().is_none_or(|it| it != "json") {
                 continue;
             }
             files.insert(name.to_owned(), self.read(name, &path));
@@ -139,7 +139,7 @@ impl Schedulers {
         let mut said = BTreeMap::new();
         for (file, (_, content)) in &files {
             let Some(content) = content else { continue };
-            let topic = Topic { env: content.env.clone(), appid: content.app_id.clone() };
+            let topic = ServiceKey { env: content.env.clone(), appid: content.app_id.clone() };
             if said.insert(topic, &content.scheduler).is_some() {
                 tracing::warn!(file, "a scheduler of the same service is in another file too");
             }
@@ -150,7 +150,8 @@ impl Schedulers {
         let gone = before.into_iter().map(|topic| (topic.clone(), None));
         let there = said.iter().map(|(topic, it)| (topic.clone(), Some(Arc::new((*it).clone()))));
         for (topic, scheduler) in there.chain(gone) {
-            if self.by_topic.get(&topic).and_then(|it| it.scheduler.as_ref()) != scheduler.as_ref() {
+            if self.by_topic.get(&topic).and_then(|it| it.scheduler.as_ref()) != scheduler.as_ref()
+            {
                 by_topic.insert(topic.clone(), InForce { scheduler, since: now });
                 changed.push(topic);
             }
@@ -193,8 +194,8 @@ mod tests {
         fs::write(place.path().join(name), text).unwrap();
     }
 
-    fn topic() -> Topic {
-        Topic { env: "prod".into(), appid: "a".into() }
+    fn topic() -> ServiceKey {
+        ServiceKey { env: "prod".into(), appid: "a".into() }
     }
 
     fn of(schedulers: &Schedulers) -> Option<&InForce> {

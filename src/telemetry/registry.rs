@@ -2,7 +2,9 @@
 //!
 //! What each means is in `docs/metrics.md`; a test holds the two together.
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, Result, TextEncoder};
+use prometheus::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, Result, TextEncoder,
+};
 
 use crate::telemetry::declare::Declare;
 

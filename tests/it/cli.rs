@@ -48,36 +48,36 @@ lane = "staging"
 "#;
 
 /// A directory with one file in it.
-struct Files {
-    directory: tempfile::TempDir,
+pub(crate) struct Files {
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Files {
-    fn with(text: &str) -> Self {
+    pub(crate) fn with(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = Self { directory };
         std::fs::write(files.path(), text).unwrap();
         files
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("sidecar.toml")
     }
 
-    fn dyelane(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn dyelane(&self, arguments: &[&str]) -> Said {
         dyelane_in(self.directory.path(), arguments)
     }
 }
 
 /// What the program said, and how it ended.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {}", self.out))
     }
 }
@@ -89,22 +89,23 @@ impl From<Output> for Said {
     }
 }
 
-fn command(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dyelane"));
     command.current_dir(directory).args(arguments).stdin(Stdio::null());
     command.env_remove("DYELANE_CONFIG").env_remove("DYELANE_ADMIN");
+    command.env_remove("DYELANE_REGISTRY").env_remove("DYELANE_TOKEN");
     command
 }
 
-fn dyelane_in(directory: &Path, arguments: &[&str]) -> Said {
+pub(crate) fn dyelane_in(directory: &Path, arguments: &[&str]) -> Said {
     command(directory, arguments).output().unwrap().into()
 }
 
-fn dyelane(arguments: &[&str]) -> Said {
+pub(crate) fn dyelane(arguments: &[&str]) -> Said {
     dyelane_in(&root(), arguments)
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -113,7 +114,8 @@ fn help_names_every_verb_with_examples_and_exit_codes() {
     let said = dyelane(&["--help"]);
 
     assert_eq!((said.code, &*said.err), (Some(0), ""));
-    for word in ["run", "check", "explain", "status", "demo", "completions", "Exit codes:"] {
+    let verbs = ["run", "check", "explain", "flip", "services", "tenants", "status", "demo"];
+    for word in verbs.into_iter().chain(["completions", "Exit codes:"]) {
         assert!(said.out.contains(word), "{word} in {}", said.out);
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::config::Config;
+use crate::config::RegistryConfig;
 use crate::config::problem::Problem;
 use crate::config::reading::ledger::Ledger;
 
@@ -29,6 +30,16 @@ pub(in crate::config) struct Document<'d> {
     ledger: RefCell<Ledger>,
     keys: Option<RefCell<Vec<Key>>>,
     all_keys: OnceCell<Vec<Key>>,
+    kind: Kind,
+}
+
+/// Which kind of file is read: it says which other keys there are, for remedies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `sidecar.toml`
+    Sidecar,
+    /// `registry.toml`
+    Registry,
 }
 
 impl<'d> Document<'d> {
@@ -38,7 +49,13 @@ impl<'d> Document<'d> {
         variables: &'d dyn Fn(&str) -> Option<String>,
     ) -> Self {
         let (problems, ledger) = (RefCell::default(), RefCell::default());
-        Self { text, variables, problems, ledger, keys: None, all_keys: OnceCell::new() }
+        let (all_keys, kind) = (OnceCell::new(), Kind::Sidecar);
+        Self { text, variables, problems, ledger, keys: None, all_keys, kind }
+    }
+
+    /// The same reading, of a `registry.toml`.
+    pub(in crate::config) fn of_registry(self) -> Self {
+        Self { kind: Kind::Registry, ..self }
     }
 
     /// The same reading, which also lists the keys it asks for.
@@ -108,9 +125,17 @@ impl<'d> Document<'d> {
         }
     }
 
-    /// Returns every key any file may have.
+    /// Returns every key a file of this kind may have.
     pub(super) fn all_keys(&self) -> &[Key] {
-        self.all_keys.get_or_init(Config::keys)
+        self.all_keys.get_or_init(match self.kind {
+            Kind::Sidecar => Config::keys,
+            Kind::Registry => RegistryConfig::keys,
+        })
+    }
+
+    /// Returns which kind of file is read.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Returns the problems: those noted, and what was claimed twice.

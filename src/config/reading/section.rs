@@ -60,7 +60,7 @@ impl<'d> Section<'d> {
             let help = if self.pattern == "tenant" && is_table {
                 format!("a tenant is written as `[tenants.{name}]`")
             } else {
-                near.or_else(|| spelling::foreign(&self.pattern, name))
+                near.or_else(|| spelling::foreign(self.document.kind(), &self.pattern, name))
                     .or_else(|| self.elsewhere(name))
                     .unwrap_or_else(|| format!("remove it; known here: {}", self.known.join(", ")))
             };

@@ -1,5 +1,7 @@
 //! What a key or word was probably meant to be.
 
+use crate::config::reading::document::Kind;
+
 /// Returns the one of `known` that is spelled most like `word`, if any is like it at all.
 pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
@@ -39,13 +41,30 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("rule.match", "path", "write `path_prefix = \"/PATH\"`"),
 ];
 
+/// The same, in the file of a registry.
+const FOREIGN_TO_REGISTRIES: &[(&str, &str, &str)] = &[
+    ("", "nodes", "write `peers = [\"HOST:PORT\"]` in `[registry]`"),
+    ("", "httpServer", "write `listen = \"IP:PORT\"` in `[registry]`"),
+    ("", "eureka", "Eureka's API is served as it is, beside bilibili/discovery's"),
+    ("", "tenants", "rules are written to a running registry: `dyelane flip`"),
+    ("", "lanes", "rules are written to a running registry: `dyelane flip`"),
+    ("registry", "addr", "write `listen = \"IP:PORT\"`"),
+    ("registry", "address", "write `listen`, or `advertise` for where others reach it"),
+    ("registry", "nodes", "write `peers = [\"HOST:PORT\"]`"),
+    ("registry", "port", "write the port behind the address: `listen = \"127.0.0.1:7171\"`"),
+];
+
 /// Stands for every section; the file itself is the empty one.
 const ANY: &str = "*";
 
 /// Returns what to write instead of `key` in `section`, as people know it from elsewhere.
-pub(super) fn foreign(section: &str, key: &str) -> Option<String> {
+pub(super) fn foreign(kind: Kind, section: &str, key: &str) -> Option<String> {
     let here = |it: &str| it == ANY || it == section;
-    let known = FOREIGN.iter().find(|(at, name, _)| here(at) && *name == key);
+    let foreign = match kind {
+        Kind::Sidecar => FOREIGN,
+        Kind::Registry => FOREIGN_TO_REGISTRIES,
+    };
+    let known = foreign.iter().find(|(at, name, _)| here(at) && *name == key);
     known.map(|(_, _, help)| (*help).to_owned())
 }
 

@@ -103,8 +103,7 @@ impl<'d> Value<'d> {
         let Missing { written, why } = missing;
         let name = written.trim_start_matches("${").trim_end_matches('}');
         let problem = match why {
-            Why::Unset => Problem::new(place, format!("the variable `{name}` is not set"))
-                .help(format!("set it, or write a default: `${{{name}:-default}}`")),
+            Why::Unset => Problem::unset_variable(place, name),
             Why::NotAName => Problem::new(place, format!("`{written}` names no variable"))
                 .help("write `${NAME}`, or `$${` for these two characters themselves"),
             Why::Unclosed => Problem::new(place, "`${` is not closed")

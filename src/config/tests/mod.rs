@@ -6,6 +6,7 @@ mod properties;
 mod quarantine;
 mod reference;
 mod refusals;
+mod registry;
 mod rendering;
 
 use crate::config::{Config, Parsed, Report};

@@ -6,6 +6,7 @@
 //! polls                      as many as may be held
 //! fetches                    some at a time, some waiting for a while
 //! everything at once         few at a time, some waiting for a while
+//! bodies of more than 16 KiB as many as there is room for while they are read
 //! ```
 //!
 //! The first two cost microseconds; shedding them would make the rest worse, as whoever is not
@@ -56,6 +57,36 @@ impl Gate {
     }
 }
 
+/// Longest body that is read whatever else is: heartbeats and registrations are shorter.
+const SHORT: u64 = 16 << 10;
+/// What long bodies may take together while they are read, in KiB.
+const KIB_OF_BODIES: usize = 256 << 10;
+/// How long a long body waits for its room.
+const UNTIL_ROOM: Duration = Duration::from_secs(2);
+
+/// Room for long bodies: thousands of connections must not fill the memory with what they have not
+/// finished to say.
+#[derive(Debug)]
+pub struct Room(Semaphore);
+
+impl Room {
+    /// Waits for the room that a body of so many bytes takes; none if it needs none.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// There is no room in time.
+    pub async fn take(&self, bytes: u64) -> Result<Option<SemaphorePermit<'_>>, Shed> {
+        if bytes <= SHORT {
+            return Ok(None);
+        }
+        let most = u32::try_from(KIB_OF_BODIES).unwrap_or(u32::MAX);
+        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).clamp(1, most);
+        let room = timeout(UNTIL_ROOM, self.0.acquire_many(kib)).await;
+        room.ok().and_then(Result::ok).map(Some).ok_or(Shed::Patience)
+    }
+}
+
 /// The doors there are.
 #[derive(Debug)]
 pub struct Admission {
@@ -63,6 +94,8 @@ pub struct Admission {
     pub fetches: Gate,
     /// For the whole registry at once.
     pub everything: Gate,
+    /// For long bodies while they are read.
+    pub bodies: Room,
 }
 
 impl Default for Admission {
@@ -70,6 +103,7 @@ impl Default for Admission {
         Self {
             fetches: Gate::new(64, 4096, Duration::from_secs(5)),
             everything: Gate::new(2, 256, Duration::from_secs(10)),
+            bodies: Room(Semaphore::new(KIB_OF_BODIES)),
         }
     }
 }
@@ -88,6 +122,19 @@ mod tests {
         assert!(first.is_ok());
         assert_eq!(second.map(drop), Err(Shed::Patience));
         assert_eq!(third.map(drop), Err(Shed::Crowd));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_bodies_wait_for_room_and_short_ones_never() {
+        let room = Room(Semaphore::new(KIB_OF_BODIES));
+        let all = room.take(u64::MAX).await.unwrap();
+
+        let (long, short) = tokio::join!(room.take(SHORT + 1), room.take(SHORT));
+        drop(all);
+        let later = room.take(SHORT + 1).await;
+
+        assert!(matches!(long, Err(Shed::Patience)) && matches!(short, Ok(None)));
+        assert!(matches!(later, Ok(Some(_))));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,16 @@
 //! The registry's HTTP: what is asked, what is answered, and who answers it.
 //!
-//! Floor 3: everything that speaks HTTP here does so by [`Ask`] and [`Reply`], so that a dialect
-//! can be called from a test without a socket.
+//! Everything that speaks HTTP here does so by [`Ask`] and [`Reply`], so that a dialect can be
+//! called from a test without a socket.
 
 pub mod admission;
 pub mod ask;
+pub mod listener;
 pub mod reply;
+pub mod routes;
+pub mod rules;
+pub mod status;
+pub mod watch;
 
 pub use ask::Ask;
 pub use reply::Reply;

@@ -11,6 +11,8 @@ pub type Reply = Response<Full<Bytes>>;
 
 /// What [`json`] answers is.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What the answers to lost paths are, to the letter of what they are compared with.
+pub const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 /// What [`text`] answers is.
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 

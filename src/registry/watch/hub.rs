@@ -9,6 +9,8 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::registry::store::ServiceKey;
+
 /// How long changes are gathered before those who wait for them are woken: one answer then tells of
 /// all of them.
 const GATHER: Duration = Duration::from_millis(5);
@@ -17,20 +19,11 @@ const SLICE: usize = 256;
 /// Services that may have changed at a time before everybody is woken instead.
 const MOST_CHANGED: usize = 1 << 16;
 
-/// What one may wait for: a service of an environment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic {
-    /// The environment.
-    pub env: Arc<str>,
-    /// The service.
-    pub appid: Arc<str>,
-}
-
 /// What a watcher waits for.
 #[derive(Debug, Clone, Default)]
 pub struct Interest {
     /// These services.
-    pub topics: Vec<Topic>,
+    pub topics: Vec<ServiceKey>,
     /// Every service of an environment.
     pub env: Option<Arc<str>>,
     /// The tenant rules.
@@ -45,7 +38,7 @@ pub struct TooMany(pub usize);
 #[derive(Debug, Default)]
 struct Watchers {
     all: Slab<Arc<Notify>>,
-    by_topic: HashMap<Topic, HashSet<usize>>,
+    by_topic: HashMap<ServiceKey, HashSet<usize>>,
     by_env: HashMap<Arc<str>, HashSet<usize>>,
     of_rules: HashSet<usize>,
 }
@@ -73,7 +66,7 @@ impl Watchers {
 /// What changed since those who wait were last woken.
 #[derive(Debug, Default)]
 struct Changed {
-    topics: HashSet<Topic>,
+    topics: HashSet<ServiceKey>,
     rules: bool,
     everything: bool,
 }
@@ -128,7 +121,7 @@ impl Hub {
     }
 
     /// Says that these services changed. Wakes nobody itself, and never waits.
-    pub fn tell(&self, topics: impl IntoIterator<Item = Topic>) {
+    pub fn tell(&self, topics: impl IntoIterator<Item = ServiceKey>) {
         let mut changed = lock(&self.changed);
         for topic in topics {
             if changed.topics.len() >= MOST_CHANGED {
@@ -223,8 +216,8 @@ mod tests {
 
     use super::*;
 
-    fn topic(appid: &str) -> Topic {
-        Topic { env: "prod".into(), appid: appid.into() }
+    fn topic(appid: &str) -> ServiceKey {
+        ServiceKey { env: "prod".into(), appid: appid.into() }
     }
 
     fn on(appid: &str) -> Interest {

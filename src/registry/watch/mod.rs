@@ -9,9 +9,10 @@
 //! request on one connection, so nobody can take its wake-up; it is gone when its request is.
 
 mod damper;
+pub mod draft;
 mod hub;
 mod recent;
 
 pub use damper::{Damper, Repeat};
-pub use hub::{Hub, Interest, TooMany, Topic, Watch};
+pub use hub::{Hub, Interest, TooMany, Watch};
 pub use recent::{News, Recent};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::registry::record::Record;
-use crate::registry::watch::Topic;
+use crate::registry::store::ServiceKey;
 
 /// Changes that are remembered. Who was away for more is told everything.
 const MOST: usize = 1 << 16;
@@ -15,7 +15,7 @@ pub enum News {
     /// An instance came, changed or went.
     Instance(Arc<Record>),
     /// How requests to a service are spread over zones changed.
-    Spread(Topic),
+    Spread(ServiceKey),
 }
 
 impl News {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn news(number: usize) -> News {
-        News::Spread(Topic { env: "prod".into(), appid: number.to_string().into() })
+        News::Spread(ServiceKey { env: "prod".into(), appid: number.to_string().into() })
     }
 
     fn since(recent: &Recent, index: u64) -> Option<Vec<String>> {

@@ -15,11 +15,13 @@
 mod carriers;
 mod config;
 mod protocols;
+mod registry;
 mod traces;
 
 pub use carriers::{baggage, claim, tracestate};
 pub use config::config;
 pub use protocols::{detect, frame, hpack};
+pub use registry::{call, form};
 pub use traces::{b3, traceparent};
 
 /// What must hold for some bytes: it panics if it does not.
@@ -29,9 +31,11 @@ pub type Oracle = fn(&[u8]);
 pub const TARGETS: &[(&str, Oracle)] = &[
     ("b3", b3),
     ("baggage", baggage),
+    ("call", call),
     ("claim", claim),
     ("config", config),
     ("detect", detect),
+    ("form", form),
     ("frame", frame),
     ("hpack", hpack),
     ("traceparent", traceparent),

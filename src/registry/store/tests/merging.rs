@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{DAWN, at, cases, key, registration, store, with_state};
 use crate::registry::record::{NodeId, Record, State, Version};
-use crate::registry::store::{Merge, Store};
+use crate::registry::store::{Merge, ServiceView, Store};
 
 /// Records of few keys, few versions and few contents: most of them collide.
 fn record() -> impl Strategy<Value = Record> {
@@ -38,7 +38,7 @@ fn merged<'a>(records: impl IntoIterator<Item = &'a Record>) -> Store {
 fn seen(store: &Store) -> (Vec<Record>, u128, Vec<u128>, Option<u128>, usize) {
     let mut records: Vec<Record> = store.records().map(|it| Record::clone(it.1)).collect();
     records.sort_by(|one, other| one.key.cmp(&other.key));
-    let hash = store.service("prod", "shop.cart").map(|it| it.hash());
+    let hash = store.service("prod", "shop.cart").map(ServiceView::hash);
     (records, store.root(), store.buckets().to_vec(), hash, store.len())
 }
 

@@ -1,0 +1,144 @@
+//! `register`, `renew`, `cancel` and `set`: answered once written here, whatever other nodes do.
+
+use std::sync::Arc;
+
+use crate::registry::dialect::discovery::app::{Instance, NOBODY};
+use crate::registry::dialect::discovery::calls::{Beat, Name, Passed, Register, Set, Target};
+use crate::registry::dialect::discovery::envelope::{Answer, Code};
+use crate::registry::dialect::discovery::fields::{Fields, Invalid};
+use crate::registry::node::Node;
+use crate::registry::record::{Key, Moment, NodeId, Record, State, Version};
+use crate::registry::store::{Full, Merge, Store};
+
+/// Who wrote what another registry passes on: it does not say, and of equal times the incoming wins.
+const STRANGER: NodeId = NodeId(u64::MAX);
+
+/// `POST register`.
+///
+/// # Errors
+/// The request makes no sense.
+pub(super) fn register(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
+    let Register { target, registration, passed } = Register::bind(fields)?;
+    let written = node.write(|store, now| {
+        let key = known(store, &target);
+        if passed.dirty == 0 || !(passed.replication || passed.from_zone) {
+            return store.register(key, registration, now).map(drop);
+        }
+        let state = State::Live(Arc::new(registration));
+        let merged = store
+            .merge(Record { key: key.clone(), version: version(passed, store, now), state }, now);
+        // Whoever passes it on has heard of it, so its lease begins anew.
+        if let Some(record) = store.get(&key).map(|it| Arc::clone(it.record)) {
+            store.hear(record.key.id(), record.version, now);
+        }
+        match merged {
+            Merge::Refused => Err(Full { capacity: store.settings().capacity }),
+            Merge::Taken | Merge::Same | Merge::Stale(_) | Merge::Refuted(_) => Ok(()),
+        }
+    });
+    Ok(match written {
+        Ok(()) => Answer::of(Code::Ok),
+        Err(full) => {
+            tracing::error!(%full, "an instance cannot be registered");
+            Answer::shed(Code::LimitExceeded)
+        }
+    })
+}
+
+/// Returns the version of what another registry passes on: at most as far ahead as we follow, for
+/// nobody could replace it otherwise.
+fn version(passed: Passed, store: &Store, now: Moment) -> Version {
+    let drift = u64::try_from(store.settings().drift.as_nanos()).unwrap_or(u64::MAX);
+    Version { at: passed.dirty.min(now.unix.saturating_add(drift)), node: STRANGER }
+}
+
+/// `POST renew`.
+///
+/// # Errors
+/// The request makes no sense.
+pub(super) fn renew(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
+    let Beat { target, passed } = Beat::renew(fields)?;
+    let key = match &target.name {
+        Name::Host(_) => target.key(),
+        Name::Addr(_) => node.read(|store| known(store, &target)),
+    };
+    let renewed =
+        if passed.replication { passed_on(node, &key) } else { node.renew(&key).is_some() };
+    if !renewed {
+        let service =
+            node.read(|store| store.service(&key.env, &key.appid).is_some_and(|it| !it.is_empty()));
+        return Ok(Answer::with(Code::NotFound, if service { NOBODY } else { b"null" }));
+    }
+    let Some(instance) =
+        node.read(|store| store.get(&key).map(|it| (Instance::of(&it), it.record.version.at)))
+    else {
+        // Cancelled since.
+        return Ok(Answer::with(Code::NotFound, NOBODY));
+    };
+    let (instance, ours) = instance;
+    Ok(match ours.cmp(&passed.dirty) {
+        _ if !passed.replication => Answer::with(Code::Ok, &instance.json()),
+        std::cmp::Ordering::Less => Answer::of(Code::NotFound),
+        std::cmp::Ordering::Equal => Answer::with(Code::Ok, &instance.json()),
+        std::cmp::Ordering::Greater => Answer::with(Code::Conflict, &instance.json()),
+    })
+}
+
+/// Notes a heartbeat that another registry passes on. Returns whether there is whom it concerns.
+fn passed_on(node: &Node, key: &Key) -> bool {
+    node.write(|store, now| {
+        let Some((id, version)) = store.get(key).map(|it| (it.id, it.record.version)) else {
+            return false;
+        };
+        store.hear(id, version, now);
+        true
+    })
+}
+
+/// `POST cancel`.
+///
+/// # Errors
+/// The request makes no sense.
+pub(super) fn cancel(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
+    let Beat { target, .. } = Beat::cancel(fields)?;
+    let cancelled = node.write(|store, now| {
+        let key = known(store, &target);
+        let was_there = store.get(&key).is_some();
+        store.cancel(&key, now).is_some() && was_there
+    });
+    Ok(Answer::of(if cancelled { Code::Ok } else { Code::NotFound }))
+}
+
+/// `POST set`.
+///
+/// # Errors
+/// The request makes no sense, or names a host that is not there; those before it are changed.
+pub(super) fn set(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
+    let set = Set::bind(fields)?;
+    let all_there = node.write(|store, now| {
+        set.alterations.into_iter().all(|alteration| {
+            let name = Name::Host(alteration.hostname);
+            let (env, appid, zone) = (set.env.clone(), set.appid.clone(), set.zone.clone());
+            let key = Target { env, appid, zone, name }.key();
+            let altered = store.alter(&key, now, |registration| {
+                registration.status = alteration.status.unwrap_or(registration.status);
+                registration.metadata.extend(alteration.metadata);
+            });
+            altered.is_some()
+        })
+    });
+    Ok(Answer::of(if all_there { Code::Ok } else { Code::BadRequest }))
+}
+
+/// Returns the key a call is about: who gives no host's name may mean an instance that gave one when
+/// it registered the address.
+fn known(store: &Store, target: &Target) -> Key {
+    let key = target.key();
+    let Name::Addr(addr) = &target.name else { return key };
+    if store.get(&key).is_some() {
+        return key;
+    }
+    let found = store.find_addr(&target.env, &target.appid, addr);
+    let found = found.filter(|it| it.record.key.zone == target.zone);
+    found.map_or(key, |it| it.record.key.clone())
+}
