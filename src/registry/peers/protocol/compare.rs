@@ -25,7 +25,11 @@ pub(super) fn digests(store: &Store) -> Vec<Id> {
 /// Returns the buckets whose digests are other than ours.
 pub(super) fn differing(store: &Store, theirs: &[Id]) -> VecDeque<u16> {
     let pairs = store.buckets().iter().zip(theirs);
-    (0..BUCKETS).zip(pairs).filter(|(_, (ours, theirs))| **ours != theirs.0).map(|it| it.0).collect()
+    (0..BUCKETS)
+        .zip(pairs)
+        .filter(|(_, (ours, theirs))| **ours != theirs.0)
+        .map(|it| it.0)
+        .collect()
 }
 
 /// Lists what we have in as many of `buckets` as there is room for, the first in any case, and
@@ -85,7 +89,8 @@ pub(super) fn page(store: &Store, span: Span, answer: &mut Parcel, room: &mut Ro
     for bucket in span.from..span.to {
         let mut ids: Vec<_> = store.bucket(bucket.into()).into_iter().map(|(id, _)| id).collect();
         ids.sort_unstable();
-        for id in ids.into_iter().filter(|id| after.is_none_or(|after| *id > after)) {
+        ids.retain(|id| after.is_none_or(|after| *id > after));
+        for id in ids {
             if !send(store, id, answer, room) {
                 answer.rest = Some(Span { from: bucket, after, ..span });
                 return;

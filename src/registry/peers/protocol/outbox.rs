@@ -94,6 +94,16 @@ impl Outbox {
         *self = Self { cursor, renewed, ..Self::default() };
     }
 
+    /// Whether the last renewal put in made a difference to when there is something to send.
+    pub(super) fn is_news(&self) -> bool {
+        matches!(self.renewals.len(), 1 | MOST_RENEWED)
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns how many records and renewals wait.
     pub(super) fn len(&self) -> usize {
         self.records.len() + self.renewals.len()
@@ -160,7 +170,8 @@ mod tests {
     fn a_full_outbox_says_so_and_starts_anew() {
         let mut outbox = Outbox::default();
 
-        let first_without_room = (0..).map(|it| record(it, 1)).position(|(id, it)| !outbox.put(id, it));
+        let first_without_room =
+            (0..).map(|it| record(it, 1)).position(|(id, it)| !outbox.put(id, it));
 
         assert_eq!((first_without_room, outbox.len()), (Some(MOST_WAITING_RECORDS), 0));
     }
@@ -177,7 +188,8 @@ mod tests {
         let parcels: Vec<_> = (0..3).map(|_| pack(&mut outbox)).collect();
 
         assert!(put);
-        let lengths: Vec<_> = parcels.iter().map(|it| (it.records.len(), it.renewed.len())).collect();
+        let lengths: Vec<_> =
+            parcels.iter().map(|it| (it.records.len(), it.renewed.len())).collect();
         assert_eq!(lengths, [(1000, 1000), (1000, 1000), (500, 500)]);
         assert_eq!((outbox.len(), outbox.due(NOW)), (0, None));
     }

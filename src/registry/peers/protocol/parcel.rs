@@ -186,6 +186,13 @@ pub struct Span {
     pub after: Option<Id>,
 }
 
+impl Span {
+    /// Whether this is a true rest of `whole`.
+    pub(super) fn is_less_than(self, whole: Self) -> bool {
+        self.to == whole.to && (self.from, self.after) > (whole.from, whole.after)
+    }
+}
+
 /// Why a parcel is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidParcel {

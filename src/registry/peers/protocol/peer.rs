@@ -52,7 +52,9 @@ pub(super) enum Compare {
     /// The other was asked for its root.
     Asked { rounds: u8 },
     /// What we have in these buckets is to be listed.
-    Buckets { left: VecDeque<u16>, rounds: u8 },
+    ///
+    /// Some have been so before; `again` so many times.
+    Buckets { left: VecDeque<u16>, rounds: u8, again: usize },
 }
 
 impl Compare {
@@ -93,6 +95,8 @@ pub(super) struct Peer {
     pub(super) owed: BTreeSet<Id>,
     pub(super) compare: Compare,
     pub(super) rules: RuleBox,
+    /// Whether it said that it would not come back. Undone when it does.
+    pub(super) has_left: bool,
     /// Whether it has not been told yet which nodes we know.
     pub(super) is_new: bool,
     /// What it was asked for of a copy of everything.
@@ -116,6 +120,7 @@ impl Peer {
             owed: BTreeSet::new(),
             compare: Compare::Rest,
             rules: RuleBox::default(),
+            has_left: false,
             is_new: true,
             copying: None,
             sent: Parcel::default(),
@@ -146,6 +151,7 @@ impl Peer {
         let was_up = self.is_up();
         if !was_up {
             self.since = now;
+            self.has_left = false;
         }
         self.zone.clone_from(&speaker.zone);
         self.speaker = Some(speaker);
@@ -194,9 +200,9 @@ impl Peer {
                     Failure::Broken if is_missed => PROBE,
                     _ => pause.saturating_mul(2).min(PROBE_RARELY),
                 };
-                let jitter = pause.mul_f64(0.2 * random.f64());
+                let pause_now = pause.mul_f64(1.0 - 0.2 * random.f64());
                 let next = pause.max(PROBE);
-                self.reach = Reach::Lost { probe_at: now + pause - jitter, pause: next };
+                self.reach = Reach::Lost { probe_at: now + pause_now, pause: next };
             }
             Reach::Alias { .. } => self.reach = Reach::Alias { probe_at: now + PROBE_ALIAS },
         }
@@ -218,7 +224,7 @@ impl Peer {
         self.rules = RuleBox::default();
     }
 
-    /// Takes a record to be sent, if ours is to be compared with all it has anyway.
+    /// Takes a record to be sent. Without room for it, everything is compared instead.
     pub(super) fn put(&mut self, id: Id, record: Arc<Record>) {
         if !self.outbox.put(id, record) {
             self.compare = Compare::NEW;

@@ -1,0 +1,3 @@
+//! Replication among the nodes of a registry.
+
+pub mod protocol;
