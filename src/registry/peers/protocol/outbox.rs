@@ -170,8 +170,9 @@ mod tests {
     fn a_full_outbox_says_so_and_starts_anew() {
         let mut outbox = Outbox::default();
 
-        let first_without_room =
-            (0..).map(|it| record(it, 1)).position(|(id, it)| !outbox.put(id, it));
+        let first_without_room = (0..=MOST_WAITING_RECORDS)
+            .map(|it| record(it, 1))
+            .position(|(id, it)| !outbox.put(id, it));
 
         assert_eq!((first_without_room, outbox.len()), (Some(MOST_WAITING_RECORDS), 0));
     }

@@ -22,8 +22,8 @@ const MOST_NEWS: usize = 256;
 pub struct Settings {
     /// Who it is. Whether it is readable it finds out itself.
     pub me: Speaker,
-    /// The record by which it registers itself: its renewals are no sign of a client.
-    pub own: Id,
+    /// The records by which it registers itself: their renewals are no sign of a client.
+    pub own: Vec<Id>,
     /// Nodes an operator named, `host:port`, with the zone each is in. They are never forgotten. The
     /// node itself may be among them.
     pub seeds: Vec<(Arc<str>, Arc<str>)>,
@@ -112,7 +112,7 @@ pub(super) struct Border {
 #[derive(Debug)]
 pub struct Replica {
     pub(super) me: Speaker,
-    own: Id,
+    own: Vec<Id>,
     pub(super) peers: BTreeMap<PeerKey, Peer>,
     pub(super) keys: u32,
     pub(super) borders: BTreeMap<Arc<str>, Border>,
@@ -161,7 +161,7 @@ impl Replica {
 
     /// Takes a renewal of a client of this node.
     pub fn renewed(&mut self, id: Id, version: Version, now: Moment) {
-        if id != self.own {
+        if !self.own.contains(&id) {
             self.last_renewal = now.since_start;
         }
         self.spread_renewal(Mark { id, version }, true, now.since_start);
@@ -282,6 +282,25 @@ impl Replica {
     /// Returns how often things happened.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Has everything compared with all that answer: something was not said to them.
+    pub fn compare_with_all(&mut self) {
+        for (key, peer) in self.peers.iter_mut().filter(|(_, it)| it.is_up()) {
+            peer.compare = Compare::NEW;
+            self.woken.insert(*key);
+        }
+    }
+
+    /// Returns how many nodes that answer are being told something now.
+    pub fn under_way(&self) -> usize {
+        let up = self.peers.values().filter(|it| it.is_up());
+        up.filter(|it| !it.sent.records.is_empty()).count()
+    }
+
+    /// Returns whether there are nodes that [`woken`](Self::woken) would return.
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     /// Takes the nodes for which [`next`](Self::next) may have another answer than it last had.
