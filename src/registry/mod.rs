@@ -9,6 +9,7 @@ pub mod durable;
 pub mod encoded;
 pub mod fingerprint;
 pub mod node;
+pub mod peers;
 pub mod record;
 pub mod rulebook;
 pub mod rules;

@@ -18,13 +18,11 @@ use tokio_util::task::TaskTracker;
 use crate::net;
 use crate::registry::api::listener;
 use crate::registry::node::{Member, Node, NodeError, Settings};
+use crate::registry::peers::Cluster;
 use crate::registry::record::{Key, Registration};
 
 /// The service that the registry's own nodes are: clients look for it first.
 pub const OWN_SERVICE: &str = "infra.discovery";
-/// How long a node waits for a copy of what its peers have; then it answers with what it has heard
-/// itself.
-const ALONE: Duration = Duration::from_secs(5);
 /// How often the files of schedulers are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -59,6 +57,7 @@ pub struct Registry {
     node: Arc<Node>,
     address: SocketAddr,
     itself: Arc<Itself>,
+    cluster: Arc<Cluster>,
     tasks: TaskTracker,
 }
 
@@ -75,7 +74,9 @@ impl Registry {
         let listener = net::listen(address, false).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let itself = Arc::new(Itself::new(&node, address));
-        let registry = Self { node, address, itself, tasks: TaskTracker::new() };
+        let own = vec![itself.named.id(), itself.numbered.id()];
+        let cluster = Cluster::join(&node, Arc::clone(&itself.addr), own);
+        let registry = Self { node, address, itself, cluster, tasks: TaskTracker::new() };
         registry.node.set_members(members(registry.node.settings(), &registry.itself.addr));
         registry.itself.register(&registry.node);
         registry.spawn_tasks();
@@ -117,6 +118,7 @@ impl Registry {
     /// Not cancel safe: dropped half way, the rest ends without a farewell.
     pub async fn stop(self) {
         self.itself.cancel(&self.node);
+        self.cluster.say_farewell().await;
         self.node.stopping().cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -134,12 +136,9 @@ impl Registry {
         }
         if node.settings().peers.is_empty() && node.settings().zones.values().all(Vec::is_empty) {
             node.set_readable();
-        } else {
-            self.spawn(node, |node| async move {
-                sleep(ALONE).await;
-                node.set_readable();
-            });
         }
+        let cluster = Arc::clone(&self.cluster);
+        self.spawn(node, |_| cluster.run());
     }
 
     /// Runs a task until the node stops.

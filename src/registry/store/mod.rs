@@ -282,6 +282,11 @@ impl Store {
         self.groups.set_isolated(isolated);
     }
 
+    /// Whether this node hears nobody.
+    pub fn is_isolated(&self) -> bool {
+        self.groups.is_isolated()
+    }
+
     /// Whether anything is protected: instances may be served that have not been heard of for long.
     pub fn is_protected(&self) -> bool {
         self.groups.is_isolated() || self.groups.protected().next().is_some()

@@ -3,6 +3,7 @@
 mod bad_input;
 mod discovery;
 mod overload;
+mod peers;
 mod polling;
 mod rules;
 mod watching;

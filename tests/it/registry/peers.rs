@@ -1,0 +1,111 @@
+//! Three nodes in one process: what one is told all come to have, whatever the others are like.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dyelane::registry::node::Settings;
+use dyelane::registry::store::Store;
+use tokio::net::TcpListener;
+
+use crate::harness::within;
+use crate::registry::Server;
+
+async fn join(host: &str, peers: &[Arc<str>]) -> Server {
+    let settings = Settings { host: host.into(), peers: peers.to_vec(), ..Settings::default() };
+    Server::with(settings).await
+}
+
+async fn cluster() -> [Server; 3] {
+    let first = join("one", &[]).await;
+    let seed = [Arc::clone(first.registry.advertised())];
+    [first, join("two", &seed).await, join("three", &seed).await]
+}
+
+/// Returns once all nodes have the same, and so many instances besides themselves.
+async fn agree(nodes: &[&Server], instances: usize) {
+    within(async {
+        loop {
+            let digests: Vec<_> = nodes.iter().map(|it| it.node().read(Store::root)).collect();
+            let counts = nodes.iter().map(|it| it.node().read(|it| it.counts().live));
+            if digests.windows(2).all(|it| it[0] == it[1])
+                && counts.into_iter().all(|it| it == instances + nodes.len())
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_one_node_is_told_all_come_to_have() {
+    let [one, two, three] = cluster().await;
+    let all = [&one, &two, &three];
+
+    two.register("a.b.c", "h1").await;
+    three.register("a.b.c", "h2").await;
+    agree(&all, 2).await;
+    one.cancel("a.b.c", "h2").await;
+    agree(&all, 1).await;
+
+    for node in all {
+        let told = node.get("/discovery/fetch?env=prod&appid=a.b.c&status=1").await.json();
+        assert_eq!(told["data"]["instances"]["z"][0]["hostname"], "h1");
+        assert!(node.node().members().iter().filter(|it| !it.is_lost).count() == 3);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_comes_with_nothing_gets_everything_before_it_is_read() {
+    let one = join("one", &[]).await;
+    for number in 0..100 {
+        one.register("a.b.c", &format!("h{number}")).await;
+    }
+
+    let two = join("two", &[Arc::clone(one.registry.advertised())]).await;
+    within(two.node().readable()).await;
+
+    assert!(two.node().read(|store| store.counts().live) >= 100);
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_costs_a_client_nothing() {
+    let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let seed: Arc<str> = hung.local_addr().unwrap().to_string().into();
+    let node = join("one", &[seed]).await;
+
+    let started = Instant::now();
+    for number in 0..100 {
+        node.register("a.b.c", &format!("h{number}")).await;
+    }
+
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(node.node().members().iter().any(|it| it.is_lost));
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_rubbish_harms_nothing() {
+    let node = join("one", &[]).await;
+    let path = "/v1/peer/exchange";
+    let from = r#""from":{"at":"10.0.0.1:1","zone":"z"}"#;
+
+    let rubbish = [
+        String::new(),
+        "{}".into(),
+        "[1]".into(),
+        "\u{0}".into(),
+        format!(r#"{{{from},"buckets":["00000000000000000000000000000000"]}}"#),
+        format!(r#"{{{from},"copy":{{"from":9,"to":2000}}}}"#),
+        format!(r#"{{{from},"renewed":[["x",1,2]]}}"#),
+        format!(r#"{{{from},"records":[{{"key":1}}]}}"#),
+    ];
+    for body in rubbish {
+        let told = node.ask("POST", path, "", &body).await;
+        assert_eq!(told.status, 400, "{body}: {told:?}");
+    }
+    let elsewhere = [node.get(path).await.status, node.get("/v1/peer/x").await.status];
+
+    assert_eq!(elsewhere, [405, 404]);
+    assert_eq!(node.get("/healthz").await.status, 200);
+}
