@@ -263,10 +263,21 @@ impl Node {
         read(&inner.store, &inner.recent)
     }
 
+    /// Looks at the store, and at how requests are spread at that same moment: an index is then of
+    /// both.
+    pub fn read_spread<R>(&self, read: impl FnOnce(&Store, &Schedulers) -> R) -> R {
+        let inner = self.lock();
+        read(&inner.store, &self.schedulers.snapshot())
+    }
+
     /// Says that requests to these services are spread in another way.
-    pub fn publish_schedulers(&self, schedulers: Schedulers, changed: Vec<ServiceKey>) {
-        self.schedulers.publish(schedulers);
+    pub fn publish_schedulers(&self, mut schedulers: Schedulers, changed: Vec<ServiceKey>) {
+        let now = self.now();
         let mut inner = self.lock();
+        if !changed.is_empty() {
+            schedulers.date(&changed, inner.store.step(now));
+        }
+        self.schedulers.publish(schedulers);
         for topic in &changed {
             inner.recent.push(News::Spread(topic.clone()));
         }

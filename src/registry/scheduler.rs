@@ -86,7 +86,7 @@ pub enum SchedulerError {
 pub struct InForce {
     /// What is told; none: nothing any more.
     pub scheduler: Option<Arc<Scheduler>>,
-    /// When it came into force, in unix nanoseconds.
+    /// The index of its coming into force among those of the store; 0: not yet given.
     pub since: u64,
 }
 
@@ -121,12 +121,12 @@ impl Schedulers {
     }
 
     /// Reads the files of a directory that changed, and returns what is said now and of which
-    /// services something else than before. `now` is in unix nanoseconds. Blocks as long as the disk
-    /// does.
+    /// services something else than before: these are to be [dated](Self::date). Blocks as long as
+    /// the disk does.
     ///
     /// # Errors
     /// The directory cannot be listed: nothing has changed then.
-    pub fn next(&self, directory: &Path, now: u64) -> io::Result<(Self, Vec<ServiceKey>)> {
+    pub fn next(&self, directory: &Path) -> io::Result<(Self, Vec<ServiceKey>)> {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(directory)?.take(MOST_FILES) {
             let path = entry?.path();
@@ -152,11 +152,22 @@ impl Schedulers {
         for (topic, scheduler) in there.chain(gone) {
             if self.by_topic.get(&topic).and_then(|it| it.scheduler.as_ref()) != scheduler.as_ref()
             {
-                by_topic.insert(topic.clone(), InForce { scheduler, since: now });
+                by_topic.insert(topic.clone(), InForce { scheduler, since: 0 });
                 changed.push(topic);
             }
         }
         Ok((Self { by_topic, files }, changed))
+    }
+
+    /// Says since when what is said of these services counts. It is for whoever puts it in force: a
+    /// time taken before the files were read may be before a change that clients know already, and
+    /// they would not see this one.
+    pub fn date(&mut self, changed: &[ServiceKey], since: u64) {
+        for topic in changed {
+            if let Some(in_force) = self.by_topic.get_mut(topic) {
+                in_force.since = since;
+            }
+        }
     }
 
     /// Reads one file, if it is another one than before.
@@ -209,8 +220,10 @@ mod tests {
         write(&place, "notes.txt", "nothing");
         write(&place, ".hidden.json", "nothing");
 
-        let (first, changed) = Schedulers::default().next(place.path(), 7).unwrap();
-        let (second, again) = first.next(place.path(), 8).unwrap();
+        let (first, changed) = Schedulers::default().next(place.path()).unwrap();
+        let mut dated = first;
+        dated.date(&changed, 7);
+        let (second, again) = dated.next(place.path()).unwrap();
 
         assert_eq!((changed, again), (vec![topic()], vec![]));
         let in_force = of(&second).unwrap();
@@ -223,12 +236,12 @@ mod tests {
     fn a_file_that_becomes_wrong_changes_nothing() {
         let place = tempfile::tempdir().unwrap();
         write(&place, "a.json", FILE);
-        let (first, _) = Schedulers::default().next(place.path(), 7).unwrap();
+        let (first, _) = Schedulers::default().next(place.path()).unwrap();
 
         for wrong in ["", "{}", "[]", r#"{"app_id":"a","env":"prod","clients":7}"#] {
             write(&place, "a.json", wrong);
 
-            let (next, changed) = first.next(place.path(), 8).unwrap();
+            let (next, changed) = first.next(place.path()).unwrap();
 
             assert_eq!((changed, next.len()), (vec![], 1), "{wrong}");
         }
@@ -238,14 +251,14 @@ mod tests {
     fn a_file_that_goes_is_told() {
         let place = tempfile::tempdir().unwrap();
         write(&place, "a.json", FILE);
-        let (first, _) = Schedulers::default().next(place.path(), 7).unwrap();
+        let (first, _) = Schedulers::default().next(place.path()).unwrap();
         fs::remove_file(place.path().join("a.json")).unwrap();
 
-        let (second, changed) = first.next(place.path(), 8).unwrap();
+        let (second, changed) = first.next(place.path()).unwrap();
 
         assert_eq!(changed, [topic()]);
         let in_force = of(&second).unwrap();
-        assert!(in_force.scheduler.is_none() && in_force.since == 8);
-        assert!(first.next(&place.path().join("none"), 9).is_err());
+        assert!(in_force.scheduler.is_none());
+        assert!(first.next(&place.path().join("none")).is_err());
     }
 }

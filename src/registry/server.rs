@@ -201,8 +201,8 @@ async fn end_rules(node: Arc<Node>) {
 async fn read_schedulers(node: Arc<Node>, directory: PathBuf) {
     let mut is_told = false;
     loop {
-        let (before, place, now) = (node.schedulers(), directory.clone(), node.now().unix);
-        let reading = tokio::task::spawn_blocking(move || before.next(&place, now));
+        let (before, place) = (node.schedulers(), directory.clone());
+        let reading = tokio::task::spawn_blocking(move || before.next(&place));
         match reading.await {
             Ok(Ok((schedulers, changed))) => {
                 is_told = false;

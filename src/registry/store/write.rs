@@ -216,8 +216,9 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the index of the next change: the time if that is later than the last.
-    fn step(&mut self, now: Moment) -> u64 {
+    /// Returns the index of the next change: the time if that is later than the last. For changes
+    /// too that are none of a record's, and are to be seen in one order with those.
+    pub fn step(&mut self, now: Moment) -> u64 {
         self.index = now.unix.max(self.index.saturating_add(1));
         self.index
     }

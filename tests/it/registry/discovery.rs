@@ -1,5 +1,6 @@
 //! The discovery API, call by call.
 
+use dyelane::registry::scheduler::Schedulers;
 use dyelane::registry::store::Store;
 
 use super::*;
@@ -253,6 +254,26 @@ async fn schedulers_are_told_with_the_service_and_wake_its_pollers() {
     let expected =
         serde_json::json!({"clients": {"z": {"zones": {"y": {"weight": 9}}}}, "remark": "x"});
     assert_eq!(told["data"]["scheduler"], expected);
+}
+
+#[tokio::test]
+async fn a_scheduler_that_was_read_before_a_change_is_news_after_it() {
+    let place = tempfile::tempdir().unwrap();
+    let said = r#"{"app_id":"a","env":"prod","clients":{"z":{"zones":{"y":{"weight":9}}}}}"#;
+    std::fs::write(place.path().join("a.json"), said).unwrap();
+    let (schedulers, changed) = Schedulers::default().next(place.path()).unwrap();
+    let server = Server::new().await;
+    server.register("a", "h").await;
+    let latest = server.latest("a").await;
+    let poll = format!("/discovery/poll?env=prod&appid=a&hostname=me&latest_timestamp={latest}");
+    let held = server.send("GET", &poll, "", "").await;
+    server.watchers(1).await;
+
+    server.node().publish_schedulers(schedulers, changed);
+    let told = answer(held).await.json();
+
+    assert_eq!(told["data"]["scheduler"]["clients"]["z"]["zones"]["y"]["weight"], 9);
+    assert!(told["data"]["latest_timestamp"].as_i64().unwrap() > latest);
 }
 
 #[tokio::test]

@@ -200,9 +200,8 @@ impl Glance {
 
 /// Returns the JSON of several services by name; those without anything are in it only if `missing`.
 pub(super) fn several(node: &Node, filter: &Filter, apps: &[Arc<str>], missing: bool) -> Vec<u8> {
-    let schedulers = node.schedulers();
-    let taken = node.read(|store| {
-        let of = |appid| App::of(store, &schedulers, filter, appid);
+    let taken = node.read_spread(|store, schedulers| {
+        let of = |appid| App::of(store, schedulers, filter, appid);
         apps.iter().map(|appid| (appid, of(appid))).collect::<Vec<_>>()
     });
     let shown = taken.iter().filter(|(_, app)| missing || !app.is_missing());

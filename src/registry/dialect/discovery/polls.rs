@@ -97,11 +97,10 @@ impl Poller {
 
     /// Returns what it would be told now.
     fn look(&self, node: &Node) -> News {
-        let schedulers = node.schedulers();
         let mut news = News::default();
-        node.read(|store| {
+        node.read_spread(|store, schedulers| {
             for (appid, theirs) in &self.poll.apps {
-                let glance = Glance::at(store, &schedulers, &self.filter, appid);
+                let glance = Glance::at(store, schedulers, &self.filter, appid);
                 let differs = glance.latest != 0 && time(glance.latest) != *theirs;
                 if glance.instances == 0 {
                     news.missing.push(appid.clone());

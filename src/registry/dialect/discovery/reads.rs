@@ -26,11 +26,10 @@ const FEW: usize = 64;
 pub(super) async fn fetch(node: &Arc<Node>, fields: &Fields) -> Result<Answer, Invalid> {
     let fetch = Fetch::one(fields)?;
     Ok(list(node, &fetch, |node, filter, apps| {
-        let schedulers = node.schedulers();
         let app = apps.first().map(|appid| {
-            node.read(|store| {
+            node.read_spread(|store, schedulers| {
                 let is_known = store.service(&filter.env, appid).is_some_and(|it| !it.is_empty());
-                is_known.then(|| App::of(store, &schedulers, filter, appid))
+                is_known.then(|| App::of(store, schedulers, filter, appid))
             })
         });
         match app.flatten() {
@@ -61,12 +60,11 @@ async fn list(node: &Arc<Node>, fetch: &Fetch, make: List) -> Answer {
         return shed(node, "fetch", Code::Overloaded);
     }
     let filter = Filter { env: fetch.env.clone(), zone: fetch.zone.clone(), status: fetch.status };
-    let schedulers = node.schedulers();
     let mut of = Fingerprint::default().text("fetch").text(&filter.env).text(&filter.zone);
     of.add_number(filter.status.into());
-    let instances = node.read(|store| {
+    let instances = node.read_spread(|store, schedulers| {
         let glances = fetch.apps.iter().map(|appid| {
-            let glance = Glance::at(store, &schedulers, &filter, appid);
+            let glance = Glance::at(store, schedulers, &filter, appid);
             of.add_text(appid);
             of.add_number(glance.latest.into());
             glance.instances
