@@ -244,12 +244,13 @@ impl Node {
         result
     }
 
-    /// Renews a lease for a client of this node, and tells peers. None: there is none to renew.
-    pub fn renew(&self, key: &Key) -> Option<Arc<Record>> {
+    /// Renews a lease for a client of this node, and tells peers. Returns what is registered, and
+    /// the time of the renewal in unix nanoseconds; none: there is no lease to renew.
+    pub fn renew(&self, key: &Key) -> Option<(Arc<Record>, u64)> {
         let now = self.now();
         let record = self.lock().store.renew(key, now)?;
         self.tell_peers(Told::Renewed(record.key.id(), record.version));
-        Some(record)
+        Some((record, now.unix))
     }
 
     /// Looks at the store. Whatever takes long is to be done with what this returns.

@@ -25,6 +25,16 @@ impl Instance {
         Self { record: Arc::clone(seen.record), renewed: seen.renewed }
     }
 
+    /// An instance that was just renewed.
+    pub(super) fn renewed((record, renewed): (Arc<Record>, u64)) -> Self {
+        Self { record, renewed }
+    }
+
+    /// Returns the time of its version, in unix nanoseconds.
+    pub(super) fn written(&self) -> u64 {
+        self.record.version.at
+    }
+
     /// Returns its JSON.
     pub(super) fn json(&self) -> Vec<u8> {
         serde_json::to_vec(&self.shown()).unwrap_or_default()

@@ -1,5 +1,6 @@
 //! `register`, `renew`, `cancel` and `set`: answered once written here, whatever other nodes do.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::registry::dialect::discovery::app::{Instance, NOBODY};
@@ -62,36 +63,30 @@ pub(super) fn renew(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
         Name::Host(_) => target.key(),
         Name::Addr(_) => node.read(|store| known(store, &target)),
     };
-    let renewed =
-        if passed.replication { passed_on(node, &key) } else { node.renew(&key).is_some() };
-    if !renewed {
+    let renewed = if passed.replication {
+        passed_on(node, &key)
+    } else {
+        node.renew(&key).map(Instance::renewed)
+    };
+    let Some(instance) = renewed else {
         let service =
             node.read(|store| store.service(&key.env, &key.appid).is_some_and(|it| !it.is_empty()));
         return Ok(Answer::with(Code::NotFound, if service { NOBODY } else { b"null" }));
-    }
-    let Some(instance) =
-        node.read(|store| store.get(&key).map(|it| (Instance::of(&it), it.record.version.at)))
-    else {
-        // Cancelled since.
-        return Ok(Answer::with(Code::NotFound, NOBODY));
     };
-    let (instance, ours) = instance;
-    Ok(match ours.cmp(&passed.dirty) {
+    Ok(match instance.written().cmp(&passed.dirty) {
         _ if !passed.replication => Answer::with(Code::Ok, &instance.json()),
-        std::cmp::Ordering::Less => Answer::of(Code::NotFound),
-        std::cmp::Ordering::Equal => Answer::with(Code::Ok, &instance.json()),
-        std::cmp::Ordering::Greater => Answer::with(Code::Conflict, &instance.json()),
+        Ordering::Less => Answer::of(Code::NotFound),
+        Ordering::Equal => Answer::with(Code::Ok, &instance.json()),
+        Ordering::Greater => Answer::with(Code::Conflict, &instance.json()),
     })
 }
 
-/// Notes a heartbeat that another registry passes on. Returns whether there is whom it concerns.
-fn passed_on(node: &Node, key: &Key) -> bool {
+/// Notes a heartbeat that another registry passes on. Returns whom it concerns, if anybody.
+fn passed_on(node: &Node, key: &Key) -> Option<Instance> {
     node.write(|store, now| {
-        let Some((id, version)) = store.get(key).map(|it| (it.id, it.record.version)) else {
-            return false;
-        };
+        let (id, version) = store.get(key).map(|it| (it.id, it.record.version))?;
         store.hear(id, version, now);
-        true
+        store.seen(id).map(|it| Instance::of(&it))
     })
 }
 
