@@ -138,7 +138,7 @@ enum Verb {
     /// Serves the APIs of bilibili/discovery and of Eureka over one store, and tenant rules, to
     /// every sidecar. One alone needs neither a file nor an argument; --peer makes a cluster.
     Registry(Box<registry::Registry>),
-    /// Show it all on loopback: four services, a sandbox, five sidecars, a flip under load
+    /// Show it all on loopback: a registry, four services, a sandbox, five sidecars, flips under load
     Demo {
         /// End after the show: 0 if all was as it should be, else 1.
         #[arg(long)]

@@ -5,8 +5,8 @@
 //!            └───► B ────────► C ──► D
 //! ```
 //!
-//! Pods start innermost first, so that each `sidecar.toml` can name the addresses of the ones it
-//! calls; every port is chosen by the system.
+//! No `sidecar.toml` names another pod: each names the registry, which its sidecar tells of its
+//! application and asks for the others. Every port is chosen by the system.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,11 +14,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep};
 
 use super::application::Application;
+use super::{GLANCE, PATIENCE};
 use crate::app::Sidecar;
+use crate::cli::fetch;
 
 /// The tenant with a sandbox.
 pub(super) const ALICE: &str = "alice";
@@ -43,6 +46,8 @@ pub(super) struct Pod {
     pub(super) file: PathBuf,
     /// The sidecar.
     sidecar: Sidecar,
+    /// Ends the application.
+    end: AbortHandle,
 }
 
 impl Pod {
@@ -55,6 +60,27 @@ impl Pod {
     pub(super) fn is_alices(&self) -> bool {
         self.name == SANDBOX
     }
+
+    /// Returns how many instances its sidecar knows.
+    async fn known(&self) -> anyhow::Result<usize> {
+        let answer = fetch::get(self.admin, "admin", "/catalog", http::HeaderMap::new()).await?;
+        let catalog: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        let services = catalog.get("services").and_then(|it| it.as_array());
+        let lanes = services.into_iter().flatten().filter_map(|it| it.get("lanes")?.as_array());
+        let lanes = lanes.flatten().filter_map(|it| it.get("instances")?.as_array());
+        Ok(lanes.map(Vec::len).sum())
+    }
+
+    /// Waits until its sidecar knows so many instances.
+    pub(super) async fn knows(&self, instances: usize) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while self.known().await? != instances {
+            let late = Instant::now() > end;
+            anyhow::ensure!(!late, "{} does not come to know {instances} instances", self.name);
+            sleep(GLANCE).await;
+        }
+        Ok(())
+    }
 }
 
 /// The five pods; applications end when it is dropped.
@@ -62,48 +88,61 @@ pub(super) struct Mesh {
     pods: Vec<Pod>,
     applications: JoinSet<()>,
     directory: Directory,
+    registry: SocketAddr,
 }
 
 impl Mesh {
-    /// Starts the picture.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// Starts the picture; `registry` is where the registry answers.
+    pub(super) async fn start(registry: SocketAddr) -> anyhow::Result<Self> {
         let directory = Directory::create()?;
-        let mut mesh = Self { pods: Vec::new(), applications: JoinSet::new(), directory };
-        let d = mesh.pod(&Plan::new("D", "d.demo")).await?;
-        let c = mesh.pod(&Plan::new("C", "c.demo").calls("d.demo", &[(d, None)])).await?;
-        let calls_c = |plan: Plan| plan.calls("c.demo", &[(c, None)]);
-        let b = mesh.pod(&calls_c(Plan::new("B", "b.demo"))).await?;
-        let sandbox = mesh.pod(&calls_c(Plan::new(SANDBOX, "b.demo").in_lane(ALICE))).await?;
-        let both = [(b, None), (sandbox, Some(ALICE))];
-        mesh.pod(&Plan::new("A", "a.demo").calls("b.demo", &both).flips(ALICE)).await?;
-        mesh.pods.reverse();
+        let mut mesh = Self { pods: Vec::new(), applications: JoinSet::new(), directory, registry };
+        for plan in PLANS {
+            mesh.add(&plan).await?;
+        }
+        for pod in &mesh.pods {
+            pod.knows(PLANS.len()).await?;
+        }
         Ok(mesh)
     }
 
-    /// Starts one pod and returns where its sidecar takes requests.
-    async fn pod(&mut self, plan: &Plan) -> anyhow::Result<SocketAddr> {
+    /// Starts one pod.
+    async fn add(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let application = listener.local_addr()?;
-        let file = self.directory.write(plan.name, &plan.file(application))?;
+        let file = self.directory.write(plan.name, &plan.file(application, self.registry))?;
         let sidecar = Sidecar::start(&file).await;
         let sidecar =
             sidecar.with_context(|| format!("cannot start the sidecar of {}", plan.name))?;
         let first = |bound: &[SocketAddr]| bound.first().copied().context("no listener");
-        let pod = Pod {
-            name: plan.name,
-            service: plan.service,
-            application,
-            inbound: first(sidecar.inbound())?,
-            outbound: first(sidecar.outbound())?,
-            admin: sidecar.admin().context("no admin listener")?,
-            file,
-            sidecar,
-        };
-        let next = plan.calls.as_ref().map(|(service, _)| (*service, pod.outbound));
-        self.applications.spawn(Application::new(plan.name, next)?.serve(listener));
-        let inbound = pod.inbound;
+        let (inbound, outbound) = (first(sidecar.inbound())?, first(sidecar.outbound())?);
+        let next = plan.calls.map(|service| (service, outbound));
+        let end = self.applications.spawn(Application::new(plan.name, next)?.serve(listener));
+        let admin = sidecar.admin().context("no admin listener")?;
+        let Plan { name, service, .. } = *plan;
+        let pod = Pod { name, service, application, inbound, outbound, admin, file, sidecar, end };
         self.pods.push(pod);
-        Ok(inbound)
+        Ok(())
+    }
+
+    /// Kills alice's copy of B and the sidecar beside it: neither says a word. Returns once nobody
+    /// listens where it was.
+    pub(super) async fn kill_sandbox(&mut self) -> anyhow::Result<()> {
+        let place = self.pods.iter().position(Pod::is_alices).context("alice has no sandbox")?;
+        let Pod { sidecar, end, inbound, .. } = self.pods.remove(place);
+        end.abort();
+        drop(sidecar);
+        let late = Instant::now() + PATIENCE;
+        while TcpStream::connect(inbound).await.is_ok() {
+            anyhow::ensure!(Instant::now() < late, "{SANDBOX} does not end");
+            sleep(GLANCE).await;
+        }
+        Ok(())
+    }
+
+    /// Starts alice's copy of B again, at another address.
+    pub(super) async fn start_sandbox(&mut self) -> anyhow::Result<()> {
+        let plan = PLANS.iter().find(|it| it.name == SANDBOX).context("alice has no plan")?;
+        self.add(plan).await
     }
 
     /// Returns the pods, in the order in which a call reaches them.
@@ -124,79 +163,82 @@ impl Mesh {
     }
 }
 
-/// An instance: its address, and its lane; none is the baseline.
-type Place = (SocketAddr, Option<&'static str>);
-
 /// What a pod is to be.
 struct Plan {
     name: &'static str,
     service: &'static str,
     lane: Option<&'static str>,
-    /// The service it calls, and that one's instances.
-    calls: Option<(&'static str, Vec<Place>)>,
-    /// The tenant that can be turned off in its file.
-    flips: Option<&'static str>,
+    /// The service it calls.
+    calls: Option<&'static str>,
 }
 
+/// The pods, in the order in which a call reaches them.
+const PLANS: [Plan; 5] = [
+    Plan { name: "A", service: "a.demo", lane: None, calls: Some("b.demo") },
+    Plan { name: SANDBOX, service: "b.demo", lane: Some(ALICE), calls: Some("c.demo") },
+    Plan { name: "B", service: "b.demo", lane: None, calls: Some("c.demo") },
+    Plan { name: "C", service: "c.demo", lane: None, calls: Some("d.demo") },
+    Plan { name: "D", service: "d.demo", lane: None, calls: None },
+];
+
 impl Plan {
-    fn new(name: &'static str, service: &'static str) -> Self {
-        Self { name, service, lane: None, calls: None, flips: None }
-    }
-
-    fn in_lane(self, lane: &'static str) -> Self {
-        Self { lane: Some(lane), ..self }
-    }
-
-    fn calls(self, service: &'static str, instances: &[Place]) -> Self {
-        Self { calls: Some((service, instances.to_vec())), ..self }
-    }
-
-    fn flips(self, tenant: &'static str) -> Self {
-        Self { flips: Some(tenant), ..self }
+    /// Returns what the pod calls itself.
+    fn host(&self) -> String {
+        self.name.to_lowercase().replace('·', "-")
     }
 
     /// The pod's `sidecar.toml`.
-    fn file(&self, application: SocketAddr) -> String {
-        let mut file = format!(
-            "# The sidecar beside {}, as `dyelane demo` wrote it.\n\n\
-             [workload]\nservice = \"{}\"\naddress = \"{application}\"\n",
-            self.name, self.service
-        );
-        let mut add = |text: &str| file.push_str(text);
-        if let Some(lane) = self.lane {
-            add(&format!("lane = \"{lane}\"\n"));
-        }
-        add("\n[inbound]\nlisten = \"127.0.0.1:0\"\n");
-        add("\n[outbound]\nlisten = \"127.0.0.1:0\"\nunknown = \"reject\"\n");
-        if let Some(tenant) = self.flips {
-            add(&format!("\n[tenants.{tenant}]\n{ENABLED}   # false: routed like everyone else\n"));
-        }
-        if let Some((service, instances)) = &self.calls {
-            for (address, lane) in instances {
-                add(&format!("\n[[services.\"{service}\".instances]]\naddress = \"{address}\"\n"));
-                if let Some(lane) = lane {
-                    add(&format!("lane = \"{lane}\"\n"));
-                }
-            }
-        }
-        add("\n[runtime]\nworkers = 1\npoll = \"100ms\"\ndrain_timeout = \"2s\"\n");
-        add("\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"warn\"\n");
-        file
+    fn file(&self, application: SocketAddr, registry: SocketAddr) -> String {
+        let Self { name, service, .. } = self;
+        let lane = self.lane.map(|lane| format!("lane = \"{lane}\"\n")).unwrap_or_default();
+        let host = self.host();
+        format!(
+            r#"# The sidecar beside {name}, as `dyelane demo` wrote it.
+
+[workload]
+service = "{service}"
+address = "{application}"
+{lane}
+[inbound]
+listen = "127.0.0.1:0"
+
+[outbound]
+listen = "127.0.0.1:0"
+unknown = "reject"
+
+[discovery.registry]
+addresses = ["{registry}"]
+services = ["*.demo"]
+
+[registration]
+hostname = "{host}"
+renew = "1s"
+health = {{ interval = "100ms" }}
+
+[runtime]
+workers = 1
+poll = "100ms"
+drain_timeout = "2s"
+
+[admin]
+listen = "127.0.0.1:0"
+
+[log]
+level = "warn"
+"#
+        )
     }
 }
 
-/// The line of A's file that a flip changes.
-const ENABLED: &str = "enabled = true ";
-/// The same line, flipped.
-const DISABLED: &str = "enabled = false";
+/// What is written into A's file to turn alice off.
+const OFF: &str = "\n[tenants.alice]\nenabled = false\n";
 
-/// Rewrites a file so that its flippable tenant is on or off.
+/// Rewrites a file so that alice is turned off in it, or not named.
 pub(super) fn flip(file: &Path, on: bool) -> anyhow::Result<()> {
     let text = fs::read_to_string(file)?;
-    let (from, to) = if on { (DISABLED, ENABLED) } else { (ENABLED, DISABLED) };
-    anyhow::ensure!(text.contains(from), "{} has no {from:?} to change", file.display());
+    let text = if on { text.replace(OFF, "") } else { text + OFF };
     let new = file.with_extension("new");
-    fs::write(&new, text.replacen(from, to, 1))?;
+    fs::write(&new, text)?;
     // A rename shows a reader the old file or the new one, never half of one.
     fs::rename(&new, file).with_context(|| format!("cannot replace {}", file.display()))
 }
@@ -216,7 +258,7 @@ impl Directory {
     /// Writes the file of one pod and returns where it is.
     fn write(&self, pod: &str, text: &str) -> anyhow::Result<PathBuf> {
         let directory = self.0.join(pod.to_lowercase().replace('·', "-"));
-        fs::create_dir(&directory)?;
+        fs::create_dir_all(&directory)?;
         let file = directory.join("sidecar.toml");
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)

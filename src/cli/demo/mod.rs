@@ -1,9 +1,9 @@
 //! `dyelane demo`: the picture of the README, alive on loopback in under a second.
 //!
-//! Starts four services, alice's copy of one of them and a real sidecar beside each; shows whose
-//! calls go where; turns alice off and on by editing a `sidecar.toml` while calls run; has the same
-//! instances register with a registry, and one of them fall silent; says how to try it by hand. Everything printed was observed and is checked: what is not as it should be is
-//! said, and makes the exit code 1.
+//! Starts a registry, four services, alice's copy of one of them and a real sidecar beside each;
+//! shows whose calls go where; turns alice off and on, in the registry and in a file, while calls
+//! run; kills alice's copy and brings it back; says how to try it by hand. Everything printed was
+//! observed and is checked: what is not as it should be is said, and makes the exit code 1.
 
 mod application;
 mod client;
@@ -24,31 +24,42 @@ use self::client::Caller;
 use self::hop::CallAnswer;
 use self::load::{Alice, Load, Tally, judge};
 use self::mesh::{ALICE, Mesh, Pod};
-use self::registry::Directory;
+use self::registry::{Directory, LEASE};
 use self::screen::{Look, Screen, thousands};
 use crate::cli::Outcome;
 use crate::cli::fetch;
 
-/// How often we look whether a file was taken up.
-const GLANCE: Duration = Duration::from_millis(5);
-/// How long a sidecar may take to take up its file.
-const RELOAD: Duration = Duration::from_secs(10);
+/// How often we look whether something has happened that is to.
+const GLANCE: Duration = Duration::from_millis(2);
+/// How long it may take to happen.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls that must be answered between two flips.
 const BETWEEN_FLIPS: u64 = 300;
-/// Flips under load: off, on, off, on.
-const FLIPS: [Alice; 4] = [Alice::Off, Alice::On, Alice::Off, Alice::On];
+/// Flips under load: where each is made, and whether alice is on after it.
+const FLIPS: [(Where, bool); 4] =
+    [(Where::Registry, false), (Where::Registry, true), (Where::File, false), (Where::File, true)];
+
+/// Where a tenant is flipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// In the registry: for every sidecar that follows it.
+    Registry,
+    /// In A's file, which goes before the registry.
+    File,
+}
 
 /// Runs the demo, until Ctrl-C unless `once`.
 pub(super) async fn run(once: bool) -> anyhow::Result<Outcome> {
     let started = Instant::now();
-    let mesh = Mesh::start().await?;
+    let directory = Directory::start().await?;
+    let mut mesh = Mesh::start(directory.address()).await?;
     let mut demo = Demo { screen: Screen::new(), wrong: Vec::new() };
     let channel = application::channel("a.demo", mesh.front()?.inbound)?;
-    demo.show_picture(&mesh, started.elapsed())?;
+    demo.show_picture(&mesh, directory.address(), started.elapsed())?;
     demo.call_by_grpc(&channel).await?;
     demo.call_by_http1(mesh.front()?).await?;
-    demo.flip_under_load(&channel, mesh.front()?).await?;
-    let directory = demo.show_registry(mesh.pods()).await?;
+    demo.flip_under_load(&channel, mesh.front()?, &directory).await?;
+    demo.kill_and_start(&channel, &mut mesh, &directory).await?;
     demo.conclude()?;
     if !once {
         demo.show_commands(mesh.front()?, directory.address())?;
@@ -57,8 +68,8 @@ pub(super) async fn run(once: bool) -> anyhow::Result<Outcome> {
             watched = demo.watch(&channel, mesh.front()?) => watched?,
         }
     }
-    directory.stop().await;
     mesh.stop().await;
+    directory.stop().await;
     Ok(if demo.wrong.is_empty() { Outcome::Good } else { Outcome::No })
 }
 
@@ -71,7 +82,12 @@ struct Demo {
 
 impl Demo {
     /// Prints who is where.
-    fn show_picture(&self, mesh: &Mesh, took: Duration) -> anyhow::Result<()> {
+    fn show_picture(
+        &self,
+        mesh: &Mesh,
+        registry: SocketAddr,
+        took: Duration,
+    ) -> anyhow::Result<()> {
         let screen = &self.screen;
         let alice = |text| screen.paint(Look::Alice, text);
         screen.line(&screen.paint(Look::Heading, "Four services, and alice's own copy of one"))?;
@@ -93,8 +109,9 @@ impl Demo {
             ))?;
         }
         screen.line(&format!(
-            "   5 applications and 5 sidecars, up in {} ms; each knows only the next service",
-            took.as_millis()
+            "   5 applications, 5 sidecars and a registry at {registry}, up in {};\n   \
+             no file names another pod: sidecars tell the registry of theirs, and ask it for the rest",
+            in_ms(took)
         ))?;
         Ok(())
     }
@@ -142,34 +159,88 @@ impl Demo {
         Ok(())
     }
 
-    /// Turns alice off and on in A's file while calls run.
-    async fn flip_under_load(&mut self, channel: &Channel, front: &Pod) -> anyhow::Result<()> {
-        self.screen.heading("Editing A's sidecar.toml while 8 callers call without a pause")?;
+    /// Turns alice off and on while calls run.
+    async fn flip_under_load(
+        &mut self,
+        channel: &Channel,
+        front: &Pod,
+        directory: &Directory,
+    ) -> anyhow::Result<()> {
         let load = Load::start(channel);
-        for alice in FLIPS {
+        let mut before = None;
+        for (place, on) in FLIPS {
+            if before.replace(place) != Some(place) {
+                self.screen.heading(match place {
+                    Where::Registry => {
+                        "Flipping alice in the registry while 8 callers call without a pause"
+                    }
+                    Where::File => "The same in A's sidecar.toml, which goes before the registry",
+                })?;
+            }
             self.wait_for_calls(&load, BETWEEN_FLIPS).await;
             load.expect(Alice::Changing);
-            let took = flip(front, alice == Alice::On).await?;
+            let took = flip(place, on, front, directory).await?;
+            let alice = if on { Alice::On } else { Alice::Off };
             load.expect(alice);
-            let word = if alice == Alice::On { "enabled = true " } else { "enabled = false" };
-            self.screen.line(&format!(
-                "   [tenants.{ALICE}] {word}  {}",
-                self.screen.paint(Look::Faint, &format!("in force after {} ms", took.as_millis()))
-            ))?;
-            let answer = client::call(channel, Caller::Alice).await;
-            self.report(Caller::Alice, alice, answer.map_err(|status| status.to_string()))?;
+            let word = match (place, on) {
+                (Where::Registry, false) => "flip alice --off --registry …",
+                (Where::Registry, true) => "flip alice --on  --registry …",
+                (Where::File, false) => "[tenants.alice] enabled = false",
+                (Where::File, true) => "the entry is removed",
+            };
+            let took = self.screen.paint(Look::Faint, &format!("in force after {}", in_ms(took)));
+            self.screen.line(&format!("   {word:<33}{took}"))?;
+            self.call_as_alice(channel, alice).await?;
         }
         self.wait_for_calls(&load, BETWEEN_FLIPS).await;
         self.show_tally(&load.finish().await)
     }
 
+    /// Kills alice's copy of B without a word, and starts it again elsewhere.
+    async fn kill_and_start(
+        &mut self,
+        channel: &Channel,
+        mesh: &mut Mesh,
+        directory: &Directory,
+    ) -> anyhow::Result<()> {
+        self.screen.heading("Killing B·alice: its lease runs out; then a new one registers")?;
+        let all = mesh.pods().len();
+        directory.has(all).await?;
+        mesh.kill_sandbox().await?;
+        let killed = Instant::now();
+        self.call_as_alice(channel, Alice::Off).await?;
+        directory.has(all - 1).await?;
+        self.say("evicted", killed, &format!("; its lease is {} here, else 90s", seconds(LEASE)))?;
+        mesh.front()?.knows(all - 1).await?;
+        let again = Instant::now();
+        mesh.start_sandbox().await?;
+        mesh.front()?.knows(all).await?;
+        self.say("started, registered, and known to A", again, "")?;
+        self.call_as_alice(channel, Alice::On).await
+    }
+
+    /// Prints what has happened since a moment.
+    fn say(&self, what: &str, since: Instant, more: &str) -> anyhow::Result<()> {
+        let sandbox = self.screen.paint(Look::Alice, mesh::SANDBOX);
+        let after = format!("after {}{more}", in_ms(since.elapsed()));
+        let after = self.screen.paint(Look::Faint, &after);
+        Ok(self.screen.line(&format!("   {sandbox} is {what} {after}"))?)
+    }
+
+    /// Calls once as alice, who is expected to be where `alice` says.
+    async fn call_as_alice(&mut self, channel: &Channel, alice: Alice) -> anyhow::Result<()> {
+        let answer = client::call(channel, Caller::Alice).await;
+        self.report(Caller::Alice, alice, answer.map_err(|status| status.to_string()))
+    }
+
     /// Waits until that many more calls were answered; says so if they are not.
     async fn wait_for_calls(&mut self, load: &Load, more: u64) {
         let goal = load.answered() + more;
-        let end = Instant::now() + RELOAD;
+        let end = Instant::now() + PATIENCE;
         while load.answered() < goal {
             if Instant::now() > end {
-                self.wrong.push(format!("the callers made fewer than {more} calls in {RELOAD:?}"));
+                self.wrong
+                    .push(format!("the callers made fewer than {more} calls in {PATIENCE:?}"));
                 return;
             }
             sleep(GLANCE).await;
@@ -192,54 +263,11 @@ impl Demo {
         Ok(())
     }
 
-    /// Shows who is there by a registry's word, one who falls silent, and flips by its rules.
-    async fn show_registry(&mut self, pods: &[Pod]) -> anyhow::Result<Directory> {
-        self.screen.heading("A registry: the same instances, registered by the discovery API")?;
-        let mut directory = Directory::start(pods).await?;
-        let (instances, services) = directory.count();
-        self.screen.line(&format!(
-            "   {instances} instances of {services} services, at {}; the sidecars follow their files still",
-            directory.address()
-        ))?;
-        if (instances, services) != (5, 4) {
-            self.wrong.push("the registry does not have every instance".to_owned());
-        }
-        for (on, word) in [(false, "--off"), (true, "--on ")] {
-            match directory.flip(on).await {
-                Ok(took) => self.screen.line(&format!(
-                    "   flip alice {word}  {}",
-                    self.screen
-                        .paint(Look::Faint, &format!("a watcher has it after {}", in_ms(took)))
-                ))?,
-                Err(error) => self.wrong.push(format!("{error:#}")),
-            }
-        }
-        let sandbox = pods.iter().find(|it| it.is_alices()).context("alice has no sandbox")?;
-        match directory.silence(sandbox).await {
-            Ok(took) => {
-                let lease = humantime::format_duration(registry::LEASE);
-                self.screen.line(&format!(
-                    "   {} falls silent; {}",
-                    self.screen.paint(Look::Alice, sandbox.name),
-                    self.screen.paint(
-                        Look::Faint,
-                        &format!(
-                            "evicted after {} (its lease is {lease} here, else 90s)",
-                            in_ms(took)
-                        )
-                    )
-                ))?;
-            }
-            Err(error) => self.wrong.push(format!("{error:#}")),
-        }
-        Ok(directory)
-    }
-
     /// Says whether everything was as it should be.
     fn conclude(&self) -> anyhow::Result<()> {
         self.screen.line("")?;
         if self.wrong.is_empty() {
-            let good = "Every call went where the file says, and every one was answered.";
+            let good = "Every call went where it should, and every one was answered.";
             self.screen.line(&self.screen.paint(Look::Good, good))?;
         }
         for wrong in &self.wrong {
@@ -265,16 +293,22 @@ impl Demo {
             ),
             format!("curl -s 'http://{admin}/decide?service=b.demo&tenant={ALICE}'"),
             format!("{me} services --registry {registry}"),
-            format!("{me} flip {ALICE} --off --registry {registry} --token {}", registry::TOKEN),
+            format!("{me} tenants --registry {registry}"),
             format!("curl -s http://{admin}/metrics | grep ^dyelane_requests_total"),
             format!("{me} explain b.demo --tenant {ALICE} --admin {admin}"),
             format!("{me} status --admin {admin}"),
         ] {
             self.screen.line(&format!("   {command}"))?;
         }
-        self.screen.heading("Turn alice off and on by hand, in any editor, and watch here")?;
-        self.screen.line(&format!("   sed -i 's/enabled = true /enabled = false/' {file}"))?;
-        self.screen.line(&format!("   sed -i 's/enabled = false/enabled = true /' {file}"))?;
+        self.screen.heading("Turn alice off and on by hand, and watch here")?;
+        for command in [
+            format!("{me} flip {ALICE} --off --registry {registry} --token {}", registry::TOKEN),
+            format!("{me} flip {ALICE} --on --registry {registry} --token {}", registry::TOKEN),
+            format!("{me} flip {ALICE} --off --file {file}"),
+            format!("{me} flip {ALICE} --clear --file {file}"),
+        ] {
+            self.screen.line(&format!("   {command}"))?;
+        }
         self.screen.line(&format!("\n{}", self.screen.paint(Look::Faint, "Ctrl-C ends it.")))?;
         Ok(())
     }
@@ -316,14 +350,22 @@ async fn get_path(front: &Pod, caller: Caller) -> anyhow::Result<CallAnswer> {
     serde_json::from_slice(&answer.body).context("the answer is not a path")
 }
 
-/// Rewrites A's file and waits until its sidecar has taken it up. Returns how long that took.
-async fn flip(front: &Pod, on: bool) -> anyhow::Result<Duration> {
+/// Flips alice and waits until A's sidecar goes by it. Returns how long that took.
+async fn flip(
+    place: Where,
+    on: bool,
+    front: &Pod,
+    directory: &Directory,
+) -> anyhow::Result<Duration> {
     let before = front.generation();
     let start = Instant::now();
-    mesh::flip(&front.file, on)?;
+    match place {
+        Where::Registry => directory.flip(on).await?,
+        Where::File => mesh::flip(&front.file, on)?,
+    }
     while front.generation() == before {
-        let late = start.elapsed() > RELOAD;
-        anyhow::ensure!(!late, "the sidecar did not take up {}", front.file.display());
+        let late = start.elapsed() > PATIENCE;
+        anyhow::ensure!(!late, "A's sidecar does not take up a flip in {place:?}");
         sleep(GLANCE).await;
     }
     Ok(start.elapsed())
@@ -332,4 +374,9 @@ async fn flip(front: &Pod, on: bool) -> anyhow::Result<Duration> {
 /// A time in whole milliseconds.
 fn in_ms(time: Duration) -> String {
     format!("{} ms", thousands(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// A time in words: `3s`.
+fn seconds(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
 }
