@@ -6,7 +6,7 @@
 //!  7  cli                          say it
 //!  6  app                          wire it: build everything from a file, reload, drain
 //!  5  admin                        show it
-//!  4  proxy  presence              do it: the life of a request; who is well
+//!  4  proxy  presence  discovery   do it: the life of a request; who is well; who there is
 //!  3  http   registry              move messages; say who is there
 //!  2  tenant  routing  balance     decide it
 //!  1  config  telemetry  net       read, tell, connect
@@ -19,6 +19,7 @@ pub mod app;
 
 pub mod admin;
 
+pub mod discovery;
 pub mod presence;
 pub mod proxy;
 

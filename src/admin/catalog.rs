@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::balance::{Endpoint, ZoneState};
-use crate::model::{Instance, LaneName, ServiceName, Status};
+use crate::model::{Instance, LaneName, Origin, ServiceName, Status};
 use crate::proxy::World;
 use crate::routing::RungId;
 use crate::telemetry::{Metrics, Spread};
@@ -52,6 +52,9 @@ pub struct ZoneView {
 pub struct InstanceView {
     /// Where it takes requests.
     pub address: SocketAddr,
+    /// Who told us of it: `file`, `registry` or `eureka`.
+    #[serde(default)]
+    pub source: Origin,
     /// Whether it takes requests, by its own word.
     pub up: bool,
     /// Its weight against its neighbours.
@@ -109,6 +112,7 @@ impl InstanceView {
         let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         Self {
             address: instance.address,
+            source: instance.origin,
             up: instance.status == Status::Up,
             weight: instance.weight,
             zone: text(&instance.zone),

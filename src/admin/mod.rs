@@ -23,4 +23,4 @@ mod tests;
 pub use catalog::{InstanceView, LaneView, LoadView, ServiceView};
 pub use decide::{Explanation, Question, Refusal, Tried, explain};
 pub use listener::serve;
-pub use state::{LoadError, Quarantined, State, Status};
+pub use state::{LoadError, Quarantined, RulesView, State, Status};

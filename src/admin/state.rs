@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use crate::config;
+use crate::discovery::SourceView;
 use crate::live::Live;
 use crate::proxy::World;
 use crate::telemetry::Metrics;
@@ -43,6 +44,36 @@ pub struct Status {
     pub restart_needed: Vec<String>,
     /// Why we should be given no traffic; none: we are ready.
     pub not_ready: Vec<String>,
+    /// Who tells us of instances, and how each of them is.
+    pub sources: Vec<SourceView>,
+    /// What became of the tenants and lanes that are written in a registry.
+    pub rules: RulesView,
+}
+
+/// What became of the tenants and lanes that are written in a registry.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RulesView {
+    /// Those that count as the registry has them: `tenant alice`, `lane staging`.
+    pub taken: Vec<String>,
+    /// Those that the file has too, which therefore counts.
+    pub overridden: Vec<String>,
+    /// Those that are wrong, each with what is wrong with it: they count as they did before.
+    pub quarantined: Vec<Quarantined>,
+}
+
+impl RulesView {
+    /// What is shown of them.
+    pub fn new(underlay: &config::Underlay, bad: &[(config::Entry, Arc<str>)]) -> Self {
+        let names = |it: &[config::Entry]| it.iter().map(ToString::to_string).collect();
+        let quarantined = bad
+            .iter()
+            .map(|(entry, why)| Quarantined { entry: entry.to_string(), report: why.to_string() });
+        Self {
+            taken: names(&underlay.taken),
+            overridden: names(&underlay.overridden),
+            quarantined: quarantined.collect(),
+        }
+    }
 }
 
 /// An entry of the file that was left out.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{State, Status, routes, serve};
+use crate::admin::{RulesView, State, Status, routes, serve};
 use crate::config::Config;
 use crate::live::Live;
 use crate::proxy::World;
@@ -50,6 +50,8 @@ fn state(not_ready: &[&str]) -> Arc<State> {
         quarantined: Vec::new(),
         restart_needed: vec!["inbound.listen".to_owned()],
         not_ready: not_ready.iter().map(|it| (*it).to_owned()).collect(),
+        sources: Vec::new(),
+        rules: RulesView::default(),
     };
     Arc::new(State {
         metrics: Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap()),

@@ -12,13 +12,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Status;
-use crate::app::control::{Control, File, NO_APPLICATION};
+use crate::admin::{RulesView, Status};
+use crate::app::control::Control;
+use crate::app::file::File;
 use crate::app::presence::Beginning;
+use crate::app::readiness::Readiness;
+use crate::app::worlds::{Worlds, together};
 use crate::app::{Bound, Sidecar, StartError};
 use crate::config::Config;
+use crate::discovery;
+use crate::discovery::Known;
 use crate::live::Live;
-use crate::model::Catalog;
 use crate::model::ServiceName;
 use crate::net;
 use crate::presence::{Checks, Standing};
@@ -62,7 +66,11 @@ pub(super) async fn launch_parsed(
     };
     let Sockets { mut bound, entries, .. } = sockets;
     bound.admin = admin.as_ref().and_then(|it| it.local_addr().ok());
-    let is_watched = Checks::of(&config).is_asking();
+    let file_config = Arc::new(config);
+    let known = Known::default();
+    let (config, catalog, underlay) = together(&file_config, &known);
+    let awaited = discovery::unknown(&config, &known);
+    let readiness = Readiness::new(Checks::of(&config).is_asking(), awaited);
     let status = Status {
         file: file.path().to_owned(),
         started: SystemTime::now(),
@@ -70,10 +78,11 @@ pub(super) async fn launch_parsed(
         last_error: None,
         quarantined: parsed.quarantined.iter().map(Into::into).collect(),
         restart_needed: Vec::new(),
-        not_ready: is_watched.then(|| NO_APPLICATION.to_owned()).into_iter().collect(),
+        not_ready: readiness.reasons(),
+        sources: Vec::new(),
+        rules: RulesView::new(&underlay, known.bad_rules()),
     };
     let status = Arc::new(Live::new(status));
-    let catalog: Catalog = config.instances.iter().cloned().collect();
     let shared = Arc::new(Shared {
         world: Arc::new(Live::new(World::first(config, catalog))),
         metrics,
@@ -86,12 +95,14 @@ pub(super) async fn launch_parsed(
     let (standing, stands) = watch::channel(Standing::default());
     let leave = CancellationToken::new();
     let (end, abort) = (CancellationToken::new(), CancellationToken::new());
-    let started = shared.world.snapshot().config.clone();
+    let worlds = Worlds::new(shared.clone(), file_config.clone(), known, underlay);
     let control = Control {
         shared: shared.clone(),
         status: status.clone(),
         file,
-        started,
+        readiness,
+        worlds,
+        started: file_config,
         commands: received,
         presence: Beginning { inbound: bound.inbound.clone(), standing, leave: leave.clone() },
         level,

@@ -1,10 +1,11 @@
 //! The composition root: from a file to a running sidecar, and to its end.
 //!
 //! ```text
-//!  start   file ──► Config ──► World ──► sockets ──► worker threads      (this file)
+//!  start   file ──► Config ──► World ──► sockets ──► worker threads      (launch.rs)
 //!                                 ▲                  control thread:
-//!  reload  file changes ──────────┘                    file, readiness,  (control.rs)
-//!                                                      the admin listener
+//!  change  of the file, ──────────┘                    file, sources,    (control.rs,
+//!          of what sources say                         readiness, the     worlds.rs)
+//!                                                      admin listener
 //!  stop    deregister ──► unready ──► wait ──► drain ──► end             (this file)
 //! ```
 //!
@@ -12,10 +13,13 @@
 //! control thread, so that no request ever waits for it.
 
 mod control;
+mod file;
 mod launch;
 mod presence;
+mod readiness;
 pub mod registry;
 mod signals;
+mod worlds;
 
 use std::future::Future;
 use std::io;

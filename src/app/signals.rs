@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::control::File;
+use crate::app::file::File;
 use crate::app::launch::launch_parsed;
 use crate::app::{Sidecar, StartError};
 use crate::config::LogFormat;

@@ -19,6 +19,21 @@ pub enum Status {
     Down,
 }
 
+/// Who told us of an instance.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A Eureka server.
+    Eureka,
+    /// A registry.
+    Registry,
+    /// The operator, in a file.
+    #[default]
+    File,
+}
+
 /// One running copy of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -38,6 +53,9 @@ pub struct Instance {
     pub version: Option<Arc<str>>,
     /// Whether it takes traffic.
     pub status: Status,
+    /// Who told us of it.
+    #[serde(default)]
+    pub origin: Origin,
     /// What its registry calls it within its zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Arc<str>>,
@@ -53,6 +71,8 @@ pub struct Instance {
 impl Instance {
     /// Weight of an instance that names none.
     pub const DEFAULT_WEIGHT: u32 = 100;
+    /// The greatest weight there is.
+    pub const MOST_WEIGHT: u32 = 10_000;
 
     /// An instance of the baseline at `address`, up, of ordinary weight.
     pub fn new(service: ServiceName, address: SocketAddr) -> Self {
@@ -65,6 +85,7 @@ impl Instance {
             cluster: None,
             version: None,
             status: Status::Up,
+            origin: Origin::File,
             hostname: None,
             slot: None,
             metadata: BTreeMap::new(),

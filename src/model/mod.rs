@@ -13,6 +13,6 @@ mod scheduler;
 pub use catalog::{Catalog, Services};
 pub use fields::{Edit, Fields, Iter as FieldsIter};
 pub use head::{RequestHead, ResponseHead, Scheme, is_grpc};
-pub use instance::{Instance, Status};
+pub use instance::{Instance, Origin, Status};
 pub use name::{InvalidName, LaneName, ServiceName, TenantId};
 pub use scheduler::Scheduler;

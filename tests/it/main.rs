@@ -7,6 +7,7 @@ mod balance;
 mod cli;
 mod corpus;
 mod correlation;
+mod discovery;
 mod drain;
 mod flip;
 mod grpc;

@@ -1,0 +1,119 @@
+//! Follows a registry: ours by its watch, bilibili/discovery by its polls.
+//!
+//! One node is asked at a time. One that fails, hangs or is not ready is left for the next at once; what
+//! is known stays, and the next is told what that is, so that it tells the rest only.
+
+mod mirror;
+mod seen;
+mod wanted;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep};
+
+use crate::config::{Dialect, RegistrySource};
+use crate::discovery::feed::{Feed, Heard};
+use crate::discovery::rotation::Rotation;
+use crate::net::{Bounds, Client, ClientError};
+
+use mirror::{Mirror, TooMany};
+
+/// What bounds an exchange, where it does not wait for news.
+const BOUNDS: Bounds =
+    Bounds { connect: Duration::from_secs(1), answer: Duration::from_secs(7), body: 64 << 20 };
+/// How long one node is followed, on average, before another is: they even out after a restart.
+const STAY: Duration = Duration::from_secs(30 * 60);
+/// The pause after an answer that was not waited for, lest a node that answers nonsense is asked
+/// without end.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// Why a node is left for another.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// It gives no answer.
+    #[error(transparent)]
+    Silent(#[from] ClientError),
+    /// It answers that it cannot.
+    #[error("it answers {0}")]
+    Status(StatusCode),
+    /// It answers that it cannot, in words.
+    #[error("it answers code {0}: {1}")]
+    Code(i64, Arc<str>),
+    /// It does not know our watch.
+    #[error("it does not know the watch: it is no registry of ours")]
+    NotOurs,
+    /// What it answers is not what was asked for.
+    #[error("its answer cannot be read")]
+    Unreadable(#[from] serde_json::Error),
+    /// It says that it has no place for us, again and again.
+    #[error("its answer says nothing")]
+    Nothing,
+    /// It says too much.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+}
+
+/// What is kept while a registry is followed.
+struct Follower {
+    source: RegistrySource,
+    wanted: wanted::Wanted,
+    feed: Feed,
+    names: Vec<Arc<str>>,
+    rotation: Rotation,
+    random: fastrand::Rng,
+    mirror: Mirror,
+}
+
+/// Follows a registry for ever. Dropped, the node that is asked sees the connection close.
+pub(super) async fn follow(source: RegistrySource, consumer: Arc<str>, feed: Feed) {
+    let mut random = fastrand::Rng::new();
+    let names: Vec<Arc<str>> = source.addresses.iter().map(|it| it.as_str().into()).collect();
+    let rotation = Rotation::new(names.len(), &mut random);
+    let wanted = wanted::Wanted::new(&source, consumer);
+    let mirror = Mirror::default();
+    let mut follower = Follower { source, wanted, feed, names, rotation, random, mirror };
+    loop {
+        let pause = follower.follow_one().await;
+        sleep(pause).await;
+    }
+}
+
+impl Follower {
+    /// Follows the current node until it is left for another; returns the pause before that.
+    async fn follow_one(&mut self) -> Duration {
+        let node = self.names.get(self.rotation.current()).cloned().unwrap_or_default();
+        self.feed.asks(&node);
+        let mut client = Client::new(&*node, BOUNDS);
+        let until = Instant::now() + STAY.mul_f32(0.5 + self.random.f32());
+        self.mirror.leave();
+        loop {
+            let asked = Instant::now();
+            match self.ask(&mut client, &node).await {
+                Ok(heard) => {
+                    self.rotation.succeed();
+                    let leaves = heard == Heard::Doubted || Instant::now() >= until;
+                    if leaves && self.rotation.has_others() {
+                        self.rotation.move_on();
+                        return Duration::ZERO;
+                    }
+                }
+                Err(trouble) => {
+                    let pause = self.rotation.fail(&mut self.random);
+                    self.feed.failed(&node, &trouble, self.rotation.is_out());
+                    return pause;
+                }
+            }
+            sleep(BREATH.saturating_sub(asked.elapsed())).await;
+        }
+    }
+
+    /// Asks once, in the dialect the node speaks.
+    async fn ask(&mut self, client: &mut Client, node: &Arc<str>) -> Result<Heard, Trouble> {
+        match self.source.dialect {
+            Dialect::Dyelane | Dialect::Auto | Dialect::Discovery => self.watch(client, node).await,
+        }
+    }
+}

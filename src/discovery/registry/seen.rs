@@ -1,0 +1,102 @@
+//! An instance as a registry has it, in the words of the catalog.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::discovery::usable::{Unusable, address, first, lane, weight};
+use crate::model::{Instance, Origin, ServiceName, Status};
+
+/// Metadata that names a lane, first the word of bilibili/discovery.
+const LANE: &[&str] = &["color", "lane"];
+/// What an instance weighs that says nothing of it, or nothing that makes sense: as in Kratos, so that
+/// all who follow one registry share out requests alike.
+const WEIGHT: u32 = 10;
+
+/// What a registry says of one instance, in any dialect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) zone: &'a str,
+    pub(super) hostname: &'a Arc<str>,
+    pub(super) addrs: &'a [Arc<str>],
+    pub(super) version: &'a str,
+    pub(super) metadata: &'a BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) is_up: bool,
+    pub(super) slot: Option<u32>,
+}
+
+impl Seen<'_> {
+    /// Puts it into the catalog's words.
+    ///
+    /// # Errors
+    /// Nobody could send a request there.
+    pub(super) fn instance(&self, service: &ServiceName) -> Result<Instance, Unusable> {
+        // Some nodes copy a list of addresses as one, joined by commas.
+        let addresses = self.addrs.iter().flat_map(|it| it.split(','));
+        let text = |text: &str| Some(Arc::from(text)).filter(|it: &Arc<str>| !it.is_empty());
+        let said = |key: &str| first(self.metadata, &[key]);
+        let taken = ["color", "lane", "cluster", "weight"];
+        let metadata = self.metadata.iter().filter(|(key, _)| !taken.contains(&&***key));
+        Ok(Instance {
+            lane: lane(first(self.metadata, LANE))?,
+            weight: said("weight").and_then(weight).unwrap_or(WEIGHT),
+            zone: text(self.zone).or_else(|| said("zone").and_then(text)),
+            cluster: said("cluster").and_then(text),
+            version: text(self.version),
+            status: if self.is_up { Status::Up } else { Status::Down },
+            origin: Origin::Registry,
+            hostname: text(self.hostname),
+            slot: self.slot,
+            metadata: metadata.map(|(key, it)| (key.to_string(), it.to_string())).collect(),
+            ..Instance::new(service.clone(), address(addresses)?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(addrs: &[&str], metadata: &[(&str, &str)]) -> Result<Instance, Unusable> {
+        let addrs: Vec<Arc<str>> = addrs.iter().map(|it| Arc::from(*it)).collect();
+        let metadata = metadata.iter().map(|(key, it)| (Arc::from(*key), Arc::from(*it))).collect();
+        let seen = Seen {
+            zone: "z1",
+            hostname: &"h1".into(),
+            addrs: &addrs,
+            version: "",
+            metadata: &metadata,
+            is_up: true,
+            slot: None,
+        };
+        seen.instance(&ServiceName::new("user.shop").unwrap())
+    }
+
+    #[test]
+    fn metadata_says_lane_cluster_and_weight() {
+        let said =
+            [("lane", "red"), ("color", "blue"), ("cluster", "c"), ("weight", "7"), ("x", "y")];
+
+        let it = instance(&["grpc://10.0.0.1:9000"], &said).unwrap();
+
+        assert_eq!(it.lane.unwrap().as_str(), "blue");
+        assert_eq!((it.cluster.as_deref(), it.weight), (Some("c"), 7));
+        assert_eq!((it.zone.as_deref(), it.hostname.as_deref()), (Some("z1"), Some("h1")));
+        assert_eq!(it.metadata, BTreeMap::from([("x".to_owned(), "y".to_owned())]));
+    }
+
+    #[test]
+    fn what_says_nothing_of_itself_is_of_the_baseline_and_weighs_as_in_kratos() {
+        for weight in ["", "0", "-3", "much"] {
+            let it = instance(&["10.0.0.1:80"], &[("weight", weight), ("color", "")]).unwrap();
+
+            assert_eq!((it.lane, it.weight, it.cluster), (None, 10, None), "{weight}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_were_joined_by_a_peer_are_parted() {
+        let it = instance(&["http://10.0.0.1:80,grpc://10.0.0.1:90"], &[]).unwrap();
+
+        assert_eq!(it.address.port(), 90);
+    }
+}

@@ -1,0 +1,102 @@
+//! Which of a source's nodes is asked, and how soon after failures.
+
+use std::time::Duration;
+
+/// The pause after every node has failed once; it doubles from round to round.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause, on average.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The nodes of a source in an order of our own, so that not everybody asks the same.
+#[derive(Debug)]
+pub(super) struct Rotation {
+    order: Vec<usize>,
+    at: usize,
+    /// Failures since a node last answered.
+    failures: usize,
+}
+
+impl Rotation {
+    /// An order of `count` nodes, of which there must be one.
+    pub(super) fn new(count: usize, random: &mut fastrand::Rng) -> Self {
+        let mut order: Vec<_> = (0..count.max(1)).collect();
+        random.shuffle(&mut order);
+        Self { order, at: 0, failures: 0 }
+    }
+
+    /// Returns which node is asked.
+    pub(super) fn current(&self) -> usize {
+        self.order.get(self.at).copied().unwrap_or_default()
+    }
+
+    /// Returns whether there is another node.
+    pub(super) fn has_others(&self) -> bool {
+        self.order.len() > 1
+    }
+
+    /// Returns whether no node has answered since each was asked.
+    pub(super) fn is_out(&self) -> bool {
+        self.failures >= self.order.len()
+    }
+
+    /// The current node has answered.
+    pub(super) fn succeed(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Leaves the current node for the next.
+    pub(super) fn move_on(&mut self) {
+        self.at = (self.at + 1) % self.order.len().max(1);
+    }
+
+    /// Leaves a node that has failed; returns the pause before the next is asked: none before each
+    /// has failed.
+    pub(super) fn fail(&mut self, random: &mut fastrand::Rng) -> Duration {
+        self.move_on();
+        self.failures = self.failures.saturating_add(1);
+        let count = self.order.len().max(1);
+        if self.failures % count != 0 {
+            return Duration::ZERO;
+        }
+        let round = u32::try_from(self.failures / count).unwrap_or(u32::MAX);
+        let pause = FIRST_PAUSE.saturating_mul(1 << round.saturating_sub(1).min(16));
+        pause.min(LONGEST_PAUSE).mul_f32(0.5 + random.f32())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_is_tried_at_once_and_then_ever_more_slowly() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut rotation = Rotation::new(3, &mut random);
+
+        let first = [0, 1, 2].map(|_| (rotation.current(), rotation.fail(&mut random)));
+        let out = rotation.is_out();
+        let later: Vec<_> = (0..60).map(|_| rotation.fail(&mut random)).collect();
+
+        let mut asked = first.map(|it| it.0);
+        asked.sort_unstable();
+        assert_eq!((asked, out), ([0, 1, 2], true));
+        assert_eq!((first[0].1, first[1].1), (Duration::ZERO, Duration::ZERO));
+        assert!(first[2].1 >= FIRST_PAUSE / 2 && first[2].1 < FIRST_PAUSE * 3 / 2);
+        assert!(later.iter().all(|it| *it < LONGEST_PAUSE * 3 / 2));
+        assert!(*later.last().unwrap() >= LONGEST_PAUSE / 2);
+    }
+
+    #[test]
+    fn an_answer_makes_the_next_failure_the_first() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut rotation = Rotation::new(2, &mut random);
+        for _ in 0..9 {
+            rotation.fail(&mut random);
+        }
+
+        rotation.succeed();
+
+        assert!(!rotation.is_out());
+        assert_eq!(rotation.fail(&mut random), Duration::ZERO);
+    }
+}
