@@ -1,6 +1,7 @@
 //! The endpoints of a rung, and the draw of one of them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -117,6 +118,12 @@ impl Endpoints {
             self.reachable.store(place, Relaxed);
         }
         found.is_some()
+    }
+
+    /// Returns whether one of them can be reached that is not among `refused`.
+    pub fn is_healthy_without(&self, refused: &[SocketAddr], now: Duration) -> bool {
+        let is_left = |it: &&Arc<Endpoint>| !refused.contains(&it.instance().address);
+        self.list.iter().filter(is_left).any(|it| it.is_reachable(now))
     }
 
     /// Picks the endpoint the next request goes to; none only if `exclude` says so of all, or

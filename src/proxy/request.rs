@@ -158,13 +158,14 @@ impl Worker {
         let budget = world.budget(route.service_name(world));
         let most = usize::from(policy.attempts).min(ATTEMPTS);
         let mut tried = ArrayVec::<SocketAddr, ATTEMPTS>::new();
+        let mut refused = ArrayVec::<SocketAddr, ATTEMPTS>::new();
         let mut stale = 0;
         if !body.is_at_end() {
             body.keep(policy.buffer as usize);
         }
         budget.pay_in();
         loop {
-            let hop = self.next_hop(world, route, &tried, story)?;
+            let hop = self.next_hop(world, route, (&tried, &refused), story)?;
             story.attempts += 1;
             story.upstream = Some(hop.address);
             let address = hop.address;
@@ -196,8 +197,10 @@ impl Worker {
             if verdict != Retry::Sent {
                 return outcome;
             }
-            if let Ok(answer) = outcome {
-                answer.call.cancel(ErrorCode::Cancel);
+            match outcome {
+                Ok(answer) => answer.call.cancel(ErrorCode::Cancel),
+                Err(ProxyError::Connect { .. }) => drop(refused.try_push(address)),
+                Err(_) => {}
             }
             body.rewind();
             let _ = tried.try_push(address);

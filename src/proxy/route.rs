@@ -171,12 +171,12 @@ impl Worker {
     }
 
     /// Picks the instance for the next attempt: decided anew, on the same world, since an endpoint
-    /// may have failed meanwhile.
+    /// may have failed meanwhile. Of the `tried`, this request could not connect to the `refused`.
     pub(super) fn next_hop(
         &self,
         world: &World,
         route: &Route,
-        tried: &[SocketAddr],
+        (tried, refused): (&[SocketAddr], &[SocketAddr]),
         story: &mut Story,
     ) -> Result<Hop, ProxyError> {
         let (id, who) = match &route.target {
@@ -184,7 +184,11 @@ impl Worker {
             Target::Service(id, who) => (*id, who),
         };
         let now = self.now();
-        let decision = world.decide(id, who, now, &mut ());
+        let decision = match refused {
+            [] => None,
+            refused => world.decide_without(refused, id, who, now),
+        };
+        let decision = decision.unwrap_or_else(|| world.decide(id, who, now, &mut ()));
         story.decided(id, &decision);
         let service = world.routes.service(id);
         let no_instance = || ProxyError::NoInstance {

@@ -144,6 +144,24 @@ impl World {
         decide(&self.routes, service, who, available, trail)
     }
 
+    /// Decides for a request that could not connect to some instances: a lane without any other is
+    /// unhealthy to it, whatever is known of the lane so far. None if that leaves nothing.
+    pub(super) fn decide_without(
+        &self,
+        refused: &[SocketAddr],
+        service: ServiceId,
+        who: &Who,
+        now: Duration,
+    ) -> Option<Decision> {
+        let available = |id: RungId| {
+            let lane = self.routes.rung(id).and_then(|rung| rung.lane);
+            let endpoints = self.endpoints(id);
+            lane.is_none() || endpoints.is_some_and(|it| it.is_healthy_without(refused, now))
+        };
+        let decision = decide(&self.routes, service, who, available, &mut ());
+        decision.rung.is_some().then_some(decision)
+    }
+
     /// Returns the endpoints of a rung.
     pub fn endpoints(&self, rung: RungId) -> Option<&Arc<Endpoints>> {
         self.endpoints.get(rung.index())

@@ -74,6 +74,32 @@ async fn what_could_not_connect_is_sent_to_another_instance_whatever_it_is() {
 }
 
 #[tokio::test]
+async fn a_lane_nobody_can_connect_to_is_passed_over_from_the_first_request_on() {
+    let (_held, dead) = refusing();
+    let mesh = Mesh::new("").app(USER, BASELINE).at(USER, "alice", dead).start().await;
+
+    let first = mesh.ask(USER).tenant("alice").post("order").await;
+
+    assert_eq!((first.status, &*first.text()), (200, BASELINE));
+    assert_eq!(retries(&mesh, "sent").await, 1);
+}
+
+#[tokio::test]
+async fn a_strict_tenant_whose_lane_nobody_can_connect_to_stays_there() {
+    let (_held, dead) = refusing();
+    let mesh = Mesh::new("tenants.alice.strict = true")
+        .app(USER, BASELINE)
+        .at(USER, "alice", dead)
+        .start()
+        .await;
+
+    let answer = mesh.ask(USER).tenant("alice").post("order").await;
+
+    assert_eq!((answer.status, &*answer.reason()), (503, "connect"));
+    assert!(mesh.app(USER, BASELINE).seen().is_empty());
+}
+
+#[tokio::test]
 async fn connect_failures_do_not_use_the_budget_up() {
     let (_held, dead) = refusing();
     let snippet = "services.'user.shop'.retries.budget = 0.0";
