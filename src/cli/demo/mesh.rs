@@ -218,6 +218,7 @@ health = {{ interval = "100ms" }}
 [runtime]
 workers = 1
 poll = "100ms"
+drain_delay = "0s"
 drain_timeout = "2s"
 
 [admin]

@@ -35,7 +35,8 @@ impl Directory {
     /// Starts it.
     pub(super) async fn start() -> anyhow::Result<Self> {
         let store = store::Settings { lease: LEASE, pass: PASS, ..store::Settings::default() };
-        let settings = Settings { store, token: Some(TOKEN.into()), ..Settings::default() };
+        let token = Some(TOKEN.into());
+        let settings = Settings { store, renew: LEASE / 3, token, ..Settings::default() };
         Ok(Self(Registry::start(settings).await.context("cannot start a registry")?))
     }
 
