@@ -225,13 +225,18 @@ class Lab:
         self.sidecars.append(sidecar)
         return sidecar
 
-    def registry(self, nodes: int = 1, zone: str = "sh001") -> list[Registry]:
+    def registry(self, nodes: int = 1, zone: str = "sh001", token: str | None = None) -> list[Registry]:
         """Starts so many nodes of one registry and awaits that each answers reads."""
+        words = ["--zone", zone]
+        if token is not None:
+            file = self.folder / "token"
+            file.write_text(token)
+            words += ["--token-file", str(file)]
         addresses = [f"127.0.0.1:{port}" for port in free_ports(nodes)]
         started = []
         for number, address in enumerate(addresses):
             peers = [word for it in addresses if it != address for word in ("--peer", it)]
-            started.append(self.node([str(BINARY), "registry", "--listen", address, "--zone", zone,
+            started.append(self.node([str(BINARY), "registry", "--listen", address, *words,
                                       "--host", f"node-{number}", *peers], address))
         for node in started:
             self.await_node(node)

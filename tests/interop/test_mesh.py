@@ -20,6 +20,7 @@ from lab import BINARY, Lab, Registry, Sidecar, await_that, get, run
 #: How long the whole registry is gone in the test of an outage.
 OUTAGE = float(os.environ.get("DYELANE_TEST_OUTAGE_SECONDS", "4"))
 ALICE = (("x-tenant", "alice"),)
+TOKEN = "sesame"
 
 
 class Mesh:
@@ -27,7 +28,7 @@ class Mesh:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.nodes = lab.registry(3)
+        self.nodes = lab.registry(3, token=TOKEN)
         self.echoes = {lane: self.echo(lane) for lane in ("baseline", "alice")}
         self.caller = lab.sidecar("caller.shop", discovery=self.discovery(), workload={"zone": "sh001"})
         self.target = Target(self.caller.outbound, "echo.shop")
@@ -50,7 +51,7 @@ class Mesh:
         return sum(len(lane["instances"]) for it in shop for lane in it["lanes"])
 
     def flip(self, *wish: str) -> None:
-        command = [str(BINARY), "flip", "alice", *wish, "--yes", "--token", "sesame"]
+        command = [str(BINARY), "flip", "alice", *wish, "--yes", "--token", TOKEN]
         done = run(*command, *(word for node in self.nodes for word in ("--registry", node.address)))
         assert done.returncode == 0, done.stderr.decode()
 
@@ -84,8 +85,7 @@ class Mesh:
 
 
 @pytest.fixture
-def mesh(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Mesh:
-    monkeypatch.setenv("DYELANE_TOKEN", "sesame")
+def mesh(lab: Lab) -> Mesh:
     return Mesh(lab)
 
 
