@@ -58,7 +58,8 @@ impl Control {
         let (standing, leave) = (self.presence.standing.clone(), self.presence.leave.clone());
         let begin = Beginning { inbound, standing, leave };
         let mut presence = Presence::start(begin, self.shared.clone());
-        let mut sources = Sources::start(self.worlds.file(), self.shared.metrics.clone());
+        let metrics = self.shared.metrics.clone();
+        let mut sources = Sources::start(self.worlds.file(), self.worlds.known(), metrics);
         let end = self.end.clone();
         loop {
             let poll = self.worlds.file().runtime.poll;
@@ -89,7 +90,7 @@ impl Control {
                 }
             }
         }
-        drop(sources);
+        sources.finish().await;
         if let Some(serving) = serving {
             let _ = serving.await;
         }
@@ -114,7 +115,7 @@ impl Control {
     /// Takes in what sources say.
     fn hear(&mut self, sources: &mut Sources) {
         self.worlds.take_known(sources.known());
-        self.readiness.unknown(&sources.unknown());
+        self.readiness.unknown(&self.worlds.known().unknown(self.worlds.file()));
         self.show_sources(sources);
         self.show_readiness();
     }
@@ -218,7 +219,7 @@ impl Control {
         if generation != before {
             tracing::info!(generation, "the file is taken up");
         }
-        self.readiness.unknown(&sources.unknown());
+        self.readiness.unknown(&self.worlds.known().unknown(self.worlds.file()));
         self.show_readiness();
         self.show_sources(sources);
         self.show(|it| {

@@ -21,7 +21,6 @@ use crate::app::worlds::{Worlds, together};
 use crate::app::{Bound, Sidecar, StartError};
 use crate::config::Config;
 use crate::discovery;
-use crate::discovery::Known;
 use crate::live::Live;
 use crate::model::ServiceName;
 use crate::net;
@@ -67,9 +66,9 @@ pub(super) async fn launch_parsed(
     let Sockets { mut bound, entries, .. } = sockets;
     bound.admin = admin.as_ref().and_then(|it| it.local_addr().ok());
     let file_config = Arc::new(config);
-    let known = Known::default();
+    let known = discovery::load(&file_config.discovery);
     let (config, catalog, underlay) = together(&file_config, &known);
-    let awaited = discovery::unknown(&config, &known);
+    let awaited = known.unknown(&config);
     let readiness = Readiness::new(Checks::of(&config).is_asking(), awaited);
     let status = Status {
         file: file.path().to_owned(),

@@ -32,7 +32,7 @@ const MOST_RUNS: usize = 128;
 
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Witness {
+pub(super) struct Witness {
     /// Which of the source's nodes, by its address.
     pub node: Arc<str>,
     /// What tells one run of a node from another; empty where the node does not say.
@@ -65,7 +65,7 @@ struct Known {
 
 /// What became of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// Whether something else is in force than before.
     pub is_news: bool,
     /// Services of which instances are held that were not before.
@@ -74,7 +74,7 @@ pub struct Verdict {
 
 /// What counts of what a source says.
 #[derive(Debug, Default)]
-pub struct Belief {
+pub(super) struct Belief {
     confirm: Duration,
     services: BTreeMap<ServiceName, Known>,
     /// Whether an answer lost more than half of everything, and what it lost is still held.
@@ -86,7 +86,7 @@ pub struct Belief {
 impl Belief {
     /// Believes `known` to begin with, as if a source had said it. What is doubted is believed once
     /// it has persisted for `confirm`.
-    pub fn new(confirm: Duration, known: Services) -> Self {
+    pub(super) fn new(confirm: Duration, known: Services) -> Self {
         let known = known.into_iter().map(|(service, in_force)| {
             let held = BTreeMap::new();
             (service, Known { in_force, held })
@@ -94,37 +94,32 @@ impl Belief {
         Self { confirm, services: known.collect(), ..Self::default() }
     }
 
-    /// Changes how long an answer that is doubted must persist.
-    pub fn set_confirm(&mut self, confirm: Duration) {
-        self.confirm = confirm;
-    }
-
     /// Returns what counts.
-    pub fn in_force(&self) -> Services {
+    pub(super) fn in_force(&self) -> Services {
         let services = self.services.iter();
         services.map(|(service, known)| (service.clone(), Arc::clone(&known.in_force))).collect()
     }
 
     /// Returns how many instances are held.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.services.values().map(|it| it.held.len()).sum()
     }
 
     /// Returns the services of which instances are held, and how many.
-    pub fn held_by_service(&self) -> BTreeMap<ServiceName, usize> {
+    pub(super) fn held_by_service(&self) -> BTreeMap<ServiceName, usize> {
         let held = self.services.iter().filter(|(_, known)| !known.held.is_empty());
         held.map(|(service, known)| (service.clone(), known.held.len())).collect()
     }
 
     /// Returns when an answer is due, as far as doubts go: one that comes then, or later, and says
     /// the same as now, is believed. None: nothing is held.
-    pub fn due(&self) -> Option<Duration> {
+    pub(super) fn due(&self) -> Option<Duration> {
         let held = self.services.values().flat_map(|it| it.held.values());
         held.map(|it| it.since + self.confirm).min()
     }
 
     /// Takes in an answer, which says all there is. `now` is since any fixed moment.
-    pub fn hear(&mut self, now: Duration, by: &Witness, answer: &Services) -> Verdict {
+    pub(super) fn hear(&mut self, now: Duration, by: &Witness, answer: &Services) -> Verdict {
         self.meet(now, by);
         let known: usize = self.services.values().map(|it| it.in_force.len()).sum();
         self.doubts_all |= lost_too_much(known, count(answer));

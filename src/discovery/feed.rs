@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::discovery::belief::{Belief, Witness};
-use crate::discovery::report::{Mishap, Report, SourceView};
+use crate::discovery::report::{Mishap, Moment, Report, SourceView};
 use crate::discovery::rules::{Rules, ToldRules};
 use crate::discovery::said::{LeftOut, Said, count};
 use crate::telemetry::{Metrics, Source};
@@ -22,8 +22,10 @@ const MOST_NAMED: usize = 10_000;
 /// What became of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// It counts.
-    Believed,
+    /// It counts, and is something else than before.
+    News,
+    /// It says what is known.
+    Nothing,
     /// Some of it is doubted, as of now: another node may know better.
     Doubted,
 }
@@ -99,7 +101,7 @@ impl Feed {
             up: true,
             node: Arc::clone(&by.node),
             dialect: Some(dialect),
-            last_answer: Some(SystemTime::now()),
+            last_answer: Some(Moment(SystemTime::now())),
             from_cache: false,
             held: self.belief.held_by_service(),
             left_out: said.left_out.len(),
@@ -110,6 +112,7 @@ impl Feed {
             let source = self.source.label();
             tracing::info!(source, node = &*by.node, "the source answers");
         }
+        let is_news = is_other || rules.is_some();
         let next = Report {
             said: if is_other { Arc::new(self.in_force(said)) } else { was.said },
             rules: rules.unwrap_or(was.rules),
@@ -117,7 +120,11 @@ impl Feed {
             view,
         };
         self.publish(next);
-        if verdict.doubted > 0 { Heard::Doubted } else { Heard::Believed }
+        match verdict.doubted {
+            0 if is_news => Heard::News,
+            0 => Heard::Nothing,
+            _ => Heard::Doubted,
+        }
     }
 
     /// What counts, of what is said.
@@ -151,7 +158,7 @@ impl Feed {
         }
         self.out.send_modify(|it| {
             it.view.up = is_up;
-            let (at, node) = (SystemTime::now(), Arc::clone(node));
+            let (at, node) = (Moment(SystemTime::now()), Arc::clone(node));
             it.view.last_error = Some(Mishap { at, node, error: text });
         });
     }

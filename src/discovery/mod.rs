@@ -16,7 +16,12 @@
 //! words of [`registry`](crate::registry).
 
 mod belief;
+mod cache;
+mod eureka;
 mod feed;
+mod keeper;
+mod known;
+mod loose;
 mod merge;
 mod registry;
 mod report;
@@ -26,5 +31,7 @@ mod said;
 mod sources;
 mod usable;
 
-pub use report::{Mishap, SourceView};
-pub use sources::{Known, Sources, unknown};
+pub use cache::load;
+pub use known::Known;
+pub use report::{Mishap, Moment, SourceView};
+pub use sources::Sources;

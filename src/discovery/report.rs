@@ -12,7 +12,7 @@ use crate::model::{Origin, ServiceName};
 
 /// What is known by one source.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub(super) struct Report {
     /// What counts of what it says. Another value only if it is something else.
     pub said: Arc<Said>,
     /// What it says of tenants and lanes. Likewise.
@@ -35,8 +35,7 @@ pub struct SourceView {
     /// What it speaks: `dyelane`, `discovery` or `eureka`; null as long as it has not answered.
     pub dialect: Option<&'static str>,
     /// When it last answered.
-    #[serde(serialize_with = "time")]
-    pub last_answer: Option<SystemTime>,
+    pub last_answer: Option<Moment>,
     /// Whether what counts was kept from a former run, as it has not answered yet.
     pub from_cache: bool,
     /// Instances that count because it says so.
@@ -57,21 +56,19 @@ pub struct SourceView {
 #[derive(Debug, Clone, Serialize)]
 pub struct Mishap {
     /// When.
-    #[serde(serialize_with = "moment")]
-    pub at: SystemTime,
+    pub at: Moment,
     /// Which node was asked.
     pub node: Arc<str>,
     /// What.
     pub error: String,
 }
 
-fn time<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => moment(time, to),
-        None => to.serialize_none(),
-    }
-}
+/// A time as RFC 3339 writes it, to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub SystemTime);
 
-fn moment<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&humantime::format_rfc3339_seconds(*time))
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_rfc3339_seconds(self.0))
+    }
 }

@@ -55,7 +55,7 @@ impl Rotation {
         self.move_on();
         self.failures = self.failures.saturating_add(1);
         let count = self.order.len().max(1);
-        if self.failures % count != 0 {
+        if !self.failures.is_multiple_of(count) {
             return Duration::ZERO;
         }
         let round = u32::try_from(self.failures / count).unwrap_or(u32::MAX);

@@ -28,7 +28,7 @@ pub(super) struct ToldRules {
 
 /// Rules of a registry, as far as they can be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rules {
+pub(super) struct Rules {
     /// Those that count.
     pub good: RemoteRules,
     /// Those that do not, or only as they were before, each with why.
@@ -42,6 +42,8 @@ enum Wrong {
     Name(#[from] InvalidName),
     #[error("it cannot be read: {0}")]
     Content(#[from] serde_json::Error),
+    #[error("it is no object")]
+    Shape,
     #[error("its `fallback` names the lane itself, one lane twice, or more than 8")]
     Fallback,
     #[error("there are more than {MOST} rules")]
@@ -90,6 +92,10 @@ where
     N: std::str::FromStr<Err = InvalidName>,
     V: DeserializeOwned,
 {
+    // A list would be read as fields without names.
+    if !text.get().starts_with('{') {
+        return Err(Wrong::Shape);
+    }
     Ok((name.parse()?, serde_json::from_str(text.get())?))
 }
 

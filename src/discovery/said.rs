@@ -8,14 +8,14 @@ use crate::discovery::usable::Unusable;
 use crate::model::{Instance, Scheduler, ServiceName, Status};
 
 /// The instances of one service, by address.
-pub type Instances = BTreeMap<SocketAddr, Arc<Instance>>;
+pub(super) type Instances = BTreeMap<SocketAddr, Arc<Instance>>;
 
 /// Services with their instances. What did not change is shared with the value before.
-pub type Services = BTreeMap<ServiceName, Arc<Instances>>;
+pub(super) type Services = BTreeMap<ServiceName, Arc<Instances>>;
 
 /// An instance that a source names and that nobody could send a request to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub(super) struct LeftOut {
     /// The service it is of, as the source has it.
     pub service: Arc<str>,
     /// What the source calls it.
@@ -26,7 +26,7 @@ pub struct LeftOut {
 
 /// What a source says, whole.
 #[derive(Debug, Clone, Default)]
-pub struct Said {
+pub(super) struct Said {
     /// Who there is.
     pub services: Services,
     /// How callers are to spread over zones.

@@ -11,7 +11,7 @@ const SHOWN: usize = 128;
 
 /// Why nobody could send a request to an instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub(super) enum Unusable {
     /// Its service has a name that is none.
     #[error("its service cannot be called {0:?}: {1}")]
     Service(Arc<str>, InvalidName),

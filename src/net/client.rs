@@ -7,6 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -89,6 +91,14 @@ pub struct Bounds {
     pub answer: Duration,
     /// Longest body of an answer, in bytes.
     pub body: usize,
+}
+
+/// Returns the field by which `user:password` is told (RFC 7617); none if it cannot be sent.
+pub fn basic_credentials(user: &str) -> Option<HeaderValue> {
+    let credentials = BASE64_STANDARD.encode(user);
+    let mut value = HeaderValue::from_str(&format!("Basic {credentials}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// A client of one authority: `host:port`, a name or an address.

@@ -15,15 +15,17 @@ mod accept;
 mod client;
 mod detect;
 mod dial;
+mod escape;
 mod listener;
 mod relay;
 mod replay;
 mod sniff;
 
 pub use accept::accept;
-pub use client::{Answer, Bounds, Client, ClientError};
+pub use client::{Answer, Bounds, Client, ClientError, basic_credentials};
 pub use detect::{DETECT_BYTES, Detected, detect};
 pub use dial::{DialError, dial};
+pub use escape::escape;
 pub use listener::{claim, listen, original_destination};
 pub use relay::{RELAY_BUFFER, RelayEnd, RelayEnding, relay};
 pub use replay::Replay;

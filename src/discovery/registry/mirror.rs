@@ -7,22 +7,21 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::discovery::registry::seen::Seen;
+use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::rules::ToldRules;
-use crate::discovery::said::{Instances, LeftOut, Said, add};
-use crate::discovery::usable::{Unusable, shown};
+use crate::discovery::said::Said;
 use crate::model::{Scheduler, ServiceName};
 use crate::registry::record::{Id, Standing};
 use crate::registry::wire::{SeenInstance, ServiceChange, WatchRequest};
 
 /// Instances that are kept of one registry at most: some 200 MB.
-const MOST_INSTANCES: usize = 200_000;
+pub(super) const MOST_INSTANCES: usize = 200_000;
 
 /// An answer to a watch: as [`WatchAnswer`](crate::registry::wire::WatchAnswer), with rules that may
 /// be wrong.
 #[derive(Debug, Deserialize)]
-pub struct Told {
+pub(super) struct Told {
     pub(super) node: Arc<str>,
     pub(super) index: u64,
     #[serde(default)]
@@ -34,7 +33,7 @@ pub struct Told {
 /// There are more instances than are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it has more than {MOST_INSTANCES} instances: name the services that are wanted")]
-pub struct TooMany;
+pub(crate) struct TooMany;
 
 /// One service.
 #[derive(Debug, Clone, Default)]
@@ -44,14 +43,12 @@ struct Mirrored {
     /// Whether a change of it was missed, so that nothing in `seen` counts.
     is_torn: bool,
     scheduler: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u32>>,
-    /// In the catalog's words.
-    instances: Arc<Instances>,
-    left_out: Vec<LeftOut>,
+    translated: Translated,
 }
 
 /// What a node said, up to an index.
 #[derive(Debug, Clone, Default)]
-pub struct Mirror {
+pub(super) struct Mirror {
     /// The run of the node.
     node: Arc<str>,
     index: u64,
@@ -83,10 +80,7 @@ impl Mirrored {
 
     /// Puts it into the catalog's words.
     fn translate(&mut self, service: &Arc<str>) {
-        let mut instances = Instances::new();
-        self.left_out.clear();
-        let name = ServiceName::new(service);
-        for (place, it) in &self.seen {
+        let all = self.seen.iter().map(|(place, it)| {
             let seen = Seen {
                 zone: &it.zone,
                 hostname: &it.hostname,
@@ -96,21 +90,9 @@ impl Mirrored {
                 is_up: it.status == Standing::Up,
                 slot: Some(it.slot),
             };
-            let usable = match &name {
-                Ok(name) => seen.instance(name),
-                Err(why) => Err(Unusable::Service(shown(service), *why)),
-            };
-            match usable {
-                Ok(instance) => add(&mut instances, Arc::new(instance)),
-                Err(why) => {
-                    let (service, name) = (shown(service), shown(place));
-                    self.left_out.push(LeftOut { service, name, why });
-                }
-            }
-        }
-        if instances != *self.instances {
-            self.instances = Arc::new(instances);
-        }
+            (place, seen)
+        });
+        self.translated.renew(service, all);
     }
 }
 
@@ -199,9 +181,9 @@ impl Mirror {
     pub(super) fn said(&self) -> Said {
         let mut said = Said::default();
         for (name, service) in &self.services {
-            said.left_out.extend(service.left_out.iter().cloned());
+            said.left_out.extend(service.translated.left_out.iter().cloned());
             let Ok(name) = ServiceName::new(name) else { continue };
-            said.add(&name, &service.instances);
+            said.add(&name, &service.translated.instances);
             if !service.scheduler.is_empty() {
                 said.schedulers.insert(name, Scheduler::new(service.scheduler.clone()));
             }

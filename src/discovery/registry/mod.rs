@@ -3,7 +3,9 @@
 //! One node is asked at a time. One that fails, hangs or is not ready is left for the next at once; what
 //! is known stays, and the next is told what that is, so that it tells the rest only.
 
+mod apps;
 mod mirror;
+mod polls;
 mod seen;
 mod wanted;
 mod watch;
@@ -26,9 +28,10 @@ const BOUNDS: Bounds =
     Bounds { connect: Duration::from_secs(1), answer: Duration::from_secs(7), body: 64 << 20 };
 /// How long one node is followed, on average, before another is: they even out after a restart.
 const STAY: Duration = Duration::from_secs(30 * 60);
-/// The pause after an answer that was not waited for, lest a node that answers nonsense is asked
-/// without end.
-const BREATH: Duration = Duration::from_millis(2);
+/// What an answer without news that did not wait for any is quicker than.
+const AT_ONCE: Duration = Duration::from_millis(50);
+/// The pause after such an answer; it doubles, up to a thousandfold, until one waits or has news.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Why a node is left for another.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +67,13 @@ struct Follower {
     names: Vec<Arc<str>>,
     rotation: Rotation,
     random: fastrand::Rng,
+    /// Whether the node that is asked does not know our watch.
+    is_foreign: bool,
+    /// By our watch.
     mirror: Mirror,
+    /// By the calls of bilibili/discovery.
+    apps: apps::Mirror,
+    polling: polls::Polling,
 }
 
 /// Follows a registry for ever. Dropped, the node that is asked sees the connection close.
@@ -73,8 +82,18 @@ pub(super) async fn follow(source: RegistrySource, consumer: Arc<str>, feed: Fee
     let names: Vec<Arc<str>> = source.addresses.iter().map(|it| it.as_str().into()).collect();
     let rotation = Rotation::new(names.len(), &mut random);
     let wanted = wanted::Wanted::new(&source, consumer);
-    let mirror = Mirror::default();
-    let mut follower = Follower { source, wanted, feed, names, rotation, random, mirror };
+    let mut follower = Follower {
+        source,
+        wanted,
+        feed,
+        names,
+        rotation,
+        random,
+        is_foreign: false,
+        mirror: Mirror::default(),
+        apps: apps::Mirror::default(),
+        polling: polls::Polling::default(),
+    };
     loop {
         let pause = follower.follow_one().await;
         sleep(pause).await;
@@ -89,11 +108,16 @@ impl Follower {
         let mut client = Client::new(&*node, BOUNDS);
         let until = Instant::now() + STAY.mul_f32(0.5 + self.random.f32());
         self.mirror.leave();
+        self.apps.leave();
+        (self.is_foreign, self.polling) = (false, polls::Polling::default());
+        let mut idle = 0;
         loop {
             let asked = Instant::now();
             match self.ask(&mut client, &node).await {
                 Ok(heard) => {
                     self.rotation.succeed();
+                    let is_idle = heard == Heard::Nothing && asked.elapsed() < AT_ONCE;
+                    idle = if is_idle { (idle + 1).min(10) } else { 0 };
                     let leaves = heard == Heard::Doubted || Instant::now() >= until;
                     if leaves && self.rotation.has_others() {
                         self.rotation.move_on();
@@ -106,14 +130,24 @@ impl Follower {
                     return pause;
                 }
             }
-            sleep(BREATH.saturating_sub(asked.elapsed())).await;
+            if idle > 0 {
+                sleep(BREATH * (1 << idle)).await;
+            }
         }
     }
 
     /// Asks once, in the dialect the node speaks.
     async fn ask(&mut self, client: &mut Client, node: &Arc<str>) -> Result<Heard, Trouble> {
-        match self.source.dialect {
-            Dialect::Dyelane | Dialect::Auto | Dialect::Discovery => self.watch(client, node).await,
+        if self.source.dialect == Dialect::Discovery || self.is_foreign {
+            return self.poll(client, node).await;
+        }
+        match self.watch(client, node).await {
+            Err(Trouble::NotOurs) if self.source.dialect == Dialect::Auto => {
+                tracing::debug!(node = &**node, "it is no registry of ours: it is polled");
+                self.is_foreign = true;
+                self.poll(client, node).await
+            }
+            heard => heard,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::discovery::usable::{Unusable, address, first, lane, weight};
+use crate::discovery::said::{Instances, LeftOut, add};
+use crate::discovery::usable::{Unusable, address, first, lane, shown, weight};
 use crate::model::{Instance, Origin, ServiceName, Status};
 
 /// Metadata that names a lane, first the word of bilibili/discovery.
@@ -49,6 +50,43 @@ impl Seen<'_> {
             metadata: metadata.map(|(key, it)| (key.to_string(), it.to_string())).collect(),
             ..Instance::new(service.clone(), address(addresses)?)
         })
+    }
+}
+
+/// The instances of one service in the catalog's words.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Translated {
+    /// Another value only if they are others.
+    pub(super) instances: Arc<Instances>,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl Translated {
+    /// Puts what a registry has into the catalog's words; each with its name in the registry.
+    pub(super) fn renew<'a>(
+        &mut self,
+        service: &Arc<str>,
+        all: impl IntoIterator<Item = (&'a Arc<str>, Seen<'a>)>,
+    ) {
+        let mut instances = Instances::new();
+        self.left_out.clear();
+        let name = ServiceName::new(service);
+        for (place, seen) in all {
+            let usable = match &name {
+                Ok(name) => seen.instance(name),
+                Err(why) => Err(Unusable::Service(shown(service), *why)),
+            };
+            match usable {
+                Ok(instance) => add(&mut instances, Arc::new(instance)),
+                Err(why) => {
+                    let (service, name) = (shown(service), shown(place));
+                    self.left_out.push(LeftOut { service, name, why });
+                }
+            }
+        }
+        if instances != *self.instances {
+            self.instances = Arc::new(instances);
+        }
     }
 }
 

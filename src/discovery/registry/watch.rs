@@ -52,7 +52,7 @@ impl Follower {
         self.mirror.apply(&self.wanted, told, rules.as_ref())?;
         if says_nothing {
             // It does not know what we missed: the next question says what we have.
-            return Ok(Heard::Believed);
+            return Ok(Heard::News);
         }
         let by = Witness { node: Arc::clone(node), run: Arc::clone(self.mirror.run()) };
         let said = self.mirror.said();

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 
-use crate::net::Answer;
-use crate::presence::dialect::{Call, Trouble, Words, encode, excerpt, url};
+use crate::net::{Answer, escape};
+use crate::presence::dialect::{Call, Trouble, Words, excerpt, url};
 use crate::presence::plan::Announced;
 
 /// It did as it was asked.
@@ -35,7 +35,7 @@ impl Form {
         }
         self.0.push_str(key);
         self.0.push('=');
-        encode(value, &mut self.0);
+        escape(value, &mut self.0);
         self
     }
 }

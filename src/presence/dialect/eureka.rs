@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use crate::config::EurekaAddress;
-use crate::net::Answer;
-use crate::presence::dialect::{Call, Trouble, Words, encode, excerpt, url};
+use crate::net::{Answer, basic_credentials, escape};
+use crate::presence::dialect::{Call, Trouble, Words, excerpt, url};
 use crate::presence::plan::{Announced, Plan};
 
 /// Renewals that may be missed before a server forgets us.
@@ -26,17 +24,12 @@ pub(super) fn say(
 ) -> Words {
     let instance = &plan.instance;
     let mut path = format!("{}/apps/", server.path);
-    encode(&instance.service.as_str().to_uppercase(), &mut path);
+    escape(&instance.service.as_str().to_uppercase(), &mut path);
     let mut body = Vec::new();
     let mut fields = HeaderMap::new();
     fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    if let Some(user) = &server.user {
-        let credentials = BASE64_STANDARD.encode(user.reveal());
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Basic {credentials}")) {
-            value.set_sensitive(true);
-            fields.insert(header::AUTHORIZATION, value);
-        }
-    }
+    let credentials = server.user.as_ref().and_then(|it| basic_credentials(it.reveal()));
+    fields.extend(credentials.map(|it| (header::AUTHORIZATION, it)));
     let method = match call {
         Call::Register => {
             let json = HeaderValue::from_static("application/json");
@@ -59,7 +52,7 @@ pub(super) fn say(
 
 fn push_id(instance: &Announced, address: SocketAddr, path: &mut String) {
     path.push('/');
-    encode(&id(instance, address), path);
+    escape(&id(instance, address), path);
 }
 
 /// What tells our instance from all others: as Spring Cloud has it.

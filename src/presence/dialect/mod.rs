@@ -115,20 +115,6 @@ fn excerpt(text: &str) -> String {
     text.chars().filter(|it| !it.is_control()).take(SHOWN).collect()
 }
 
-/// Writes `text` as a query, a form and a path have it: all but RFC 3986's unreserved in percent
-/// signs.
-fn encode(text: &str, to: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            to.push(char::from(byte));
-        } else {
-            let digit =
-                |it: u8| char::from_digit(it.into(), 16).unwrap_or('0').to_ascii_uppercase();
-            to.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
-}
-
 /// Writes where `instance` is, as a URL has it.
 fn url(instance: &Announced, address: SocketAddr) -> String {
     format!("{}://{address}", instance.scheme)

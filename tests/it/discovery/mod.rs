@@ -96,7 +96,7 @@ fn instances(catalog: &[u8], service: &str) -> BTreeSet<String> {
     let catalog: serde_json::Value = serde_json::from_slice(catalog).unwrap();
     let services = catalog["services"].as_array().unwrap().iter();
     let lanes =
-        services.filter(|it| it["service"] == service).flat_map(|it| it["lanes"].as_array());
-    let all = lanes.flatten().flat_map(|it| it["instances"].as_array()).flatten();
+        services.filter(|it| it["service"] == service).filter_map(|it| it["lanes"].as_array());
+    let all = lanes.flatten().filter_map(|it| it["instances"].as_array()).flatten();
     all.map(|it| it["address"].as_str().unwrap().to_owned()).collect()
 }
