@@ -2,13 +2,15 @@
 //!
 //! What a source adds counts at once, and so do instances that go one by one: a release is never
 //! held up. An answer that is empty, or has lost more than half, is doubted: the instances it no
-//! longer names are *held*, beside those it does name.
+//! longer names are *held*, beside those it does name. So is what a node never named that
+//! says it began a short while ago: it need not have heard of everybody yet.
 //!
 //! ```text
-//! lost more than half            held until
-//! of one service                 named again, or at least half are there again, or another node does
+//! lost                           held until
+//! more than half of a service    named again, or at least half are there again, or another node does
 //!                                not name them either, or `confirm` has passed
-//! of all services together       named again, or `confirm` has passed
+//! more than half of everything   named again, or `confirm` has passed
+//! what a new node never named    named again, or `confirm` has passed
 //! ```
 //!
 //! A registry that was restarted knows nothing of anybody until everybody has renewed. It loses all
@@ -37,6 +39,8 @@ pub(super) struct Witness {
     pub node: Arc<str>,
     /// What tells one run of a node from another; empty where the node does not say.
     pub run: Arc<str>,
+    /// Whether it says that some may not have spoken to it yet.
+    pub is_filling: bool,
 }
 
 impl Witness {
@@ -81,6 +85,11 @@ pub(super) struct Belief {
     doubts_all: bool,
     /// The runs of nodes that answered lately.
     runs: VecDeque<Arc<str>>,
+    /// What the run that answers, which began a short while ago, has not named yet of what was in
+    /// force when it first answered.
+    unproven: BTreeMap<ServiceName, BTreeSet<SocketAddr>>,
+    /// When that was.
+    met: Duration,
 }
 
 impl Belief {
@@ -128,8 +137,11 @@ impl Belief {
         let gone = self.services.keys().filter(|it| !answer.contains_key(*it));
         let gone: BTreeSet<_> = gone.cloned().collect();
         let gone = gone.iter().map(|service| (service, &none));
-        let judge = Judge { now, by, confirm: self.confirm, doubts_all: self.doubts_all };
+        let nobody = BTreeSet::new();
         for (service, named) in answer.iter().chain(gone) {
+            let unproven = self.unproven.get(service).unwrap_or(&nobody);
+            let (confirm, doubts_all) = (self.confirm, self.doubts_all);
+            let judge = Judge { now, by, confirm, doubts_all, unproven };
             let known = match self.services.get_mut(service) {
                 Some(known) => known,
                 None => self.services.entry(service.clone()).or_default(),
@@ -139,15 +151,37 @@ impl Belief {
             verdict.doubted += one.doubted;
         }
         self.services.retain(|_, known| !known.in_force.is_empty());
+        self.prove(now, by, answer);
         self.doubts_all &= self.services.values().any(|it| !it.held.is_empty());
         verdict
     }
 
+    /// Notes whom the run that answers has named: when they go, it knows.
+    fn prove(&mut self, now: Duration, by: &Witness, answer: &Services) {
+        if now >= self.met + self.confirm || !by.is_filling {
+            self.unproven.clear();
+        }
+        self.unproven.retain(|service, unproven| {
+            if let Some(named) = answer.get(service) {
+                unproven.retain(|it| !named.contains_key(it));
+            }
+            !unproven.is_empty()
+        });
+    }
+
     /// Meets who answers: a run that never answered before may have begun just now, knowing nothing,
-    /// so that whatever is doubted begins anew.
+    /// so that whatever is doubted begins anew. The first of all is met with what a former run of
+    /// ours has kept: that may be old, and proves nothing against it.
     fn meet(&mut self, now: Duration, by: &Witness) {
         if by.run.is_empty() || self.runs.contains(&by.run) {
             return;
+        }
+        if by.is_filling && !self.runs.is_empty() {
+            let all = self.services.iter();
+            let all =
+                all.map(|(service, it)| (service.clone(), it.in_force.keys().copied().collect()));
+            self.unproven = all.collect();
+            self.met = now;
         }
         if self.runs.len() == MOST_RUNS {
             self.runs.pop_front();
@@ -170,6 +204,8 @@ struct Judge<'a> {
     by: &'a Witness,
     confirm: Duration,
     doubts_all: bool,
+    /// Whom of the service the run that answers has not named yet.
+    unproven: &'a BTreeSet<SocketAddr>,
 }
 
 impl Judge<'_> {
@@ -180,14 +216,15 @@ impl Judge<'_> {
         let is_doubted = self.doubts_all || lost_too_much(known.in_force.len(), named.len());
         let before = std::mem::take(&mut known.held);
         let was_doubted = !before.is_empty();
-        if is_doubted {
+        if is_doubted || !self.unproven.is_empty() {
             let missing = known.in_force.keys().filter(|it| !named.contains_key(*it));
+            let missing = missing.filter(|it| is_doubted || self.unproven.contains(it));
             let held = missing.map(|address| {
                 let held = before.get(address).cloned();
                 let first = || Held { since: self.now, by: self.by.clone() };
                 (*address, held.unwrap_or_else(first))
             });
-            known.held = held.filter(|(_, it)| self.holds(it)).collect();
+            known.held = held.filter(|(at, it)| self.holds(*at, it)).collect();
         }
         let next = if known.held.is_empty() {
             Arc::clone(named)
@@ -203,9 +240,10 @@ impl Judge<'_> {
     }
 
     /// Whether an instance that is not named is held all the same.
-    fn holds(&self, held: &Held) -> bool {
+    fn holds(&self, address: SocketAddr, held: &Held) -> bool {
         let is_over = self.now >= held.since + self.confirm;
-        !is_over && (self.doubts_all || !self.by.is_other(&held.by))
+        let is_unproven = self.unproven.contains(&address);
+        !is_over && (self.doubts_all || is_unproven || !self.by.is_other(&held.by))
     }
 }
 
@@ -234,8 +272,9 @@ mod tests {
         said.iter().map(|(service, hosts)| (name(service), instances(service, hosts))).collect()
     }
 
+    /// The second run of a node is one that began a short while ago.
     fn witness(node: &str, run: &str) -> Witness {
-        Witness { node: node.into(), run: run.into() }
+        Witness { node: node.into(), run: run.into(), is_filling: run.ends_with('2') }
     }
 
     /// A belief, and who tells it.
@@ -346,6 +385,33 @@ mod tests {
         told.hear(65, ("a", "a2"), &[("other", others)]);
 
         assert_eq!((restarted, told.hosts("s")), (vec![1, 2], vec![]));
+    }
+
+    #[test]
+    fn who_a_restarted_node_has_not_heard_of_yet_stays_however_few_those_are() {
+        let mut told = Told::of(&[("s", &[1, 2]), ("t", &[3, 4])]);
+        let again = ("a", "a2");
+
+        told.hear(10, again, &[("s", &[1]), ("t", &[3, 4])]);
+        let before = (told.hosts("s"), told.0.held());
+        told.hear(12, again, &[("s", &[1, 2]), ("t", &[3, 4])]);
+        told.hear(13, again, &[("s", &[2]), ("t", &[3, 4])]);
+
+        assert_eq!(before, (vec![1, 2], 1));
+        assert_eq!(told.hosts("s"), [2], "it was named, so its end is known");
+    }
+
+    #[test]
+    fn whoever_does_not_come_back_to_a_restarted_node_goes_in_the_end() {
+        let mut told = Told::of(&[("s", &[1, 2]), ("t", &[3, 4])]);
+        let again = ("a", "a2");
+
+        told.hear(10, again, &[("s", &[1]), ("t", &[3, 4])]);
+        told.hear(39, again, &[("s", &[1]), ("t", &[3, 4])]);
+        let until = told.hosts("s");
+        told.hear(40, again, &[("s", &[1]), ("t", &[3, 4])]);
+
+        assert_eq!((until, told.hosts("s")), (vec![1, 2], vec![1]));
     }
 
     #[test]

@@ -452,6 +452,12 @@ impl Node {
         self.readable.cancelled().await;
     }
 
+    /// Returns whether it began less than a lease ago: whoever has not spoken to it since may be there
+    /// all the same.
+    pub fn is_filling(&self) -> bool {
+        self.started.elapsed() < self.settings.store.lease
+    }
+
     /// Returns what is cancelled once the node is to stop: those who wait are to be let go.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping

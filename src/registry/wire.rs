@@ -70,6 +70,10 @@ pub struct WatchAnswer {
     /// Whether the node protects itself: it keeps instances it has not heard of for long.
     #[serde(default)]
     pub protected: bool,
+    /// Whether the node began less than a lease ago, so that some who are there may not have spoken
+    /// to it yet: what it does not name need not be gone.
+    #[serde(default)]
+    pub filling: bool,
 }
 
 /// What changed of one service.

@@ -138,7 +138,7 @@ impl Follower {
             self.mirror.take_everything(&everything, &self.keys)?;
         }
         at.told = Some(Instant::now());
-        let by = Witness { node: Arc::clone(node), run: Arc::default() };
+        let by = Witness { node: Arc::clone(node), run: Arc::default(), is_filling: false };
         Ok(self.feed.hear(&by, "eureka", self.mirror.said(), None))
     }
 }

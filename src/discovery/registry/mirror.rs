@@ -25,6 +25,8 @@ pub(super) struct Told {
     pub(super) node: Arc<str>,
     pub(super) index: u64,
     #[serde(default)]
+    pub(super) filling: bool,
+    #[serde(default)]
     services: BTreeMap<Arc<str>, ServiceChange>,
     #[serde(default)]
     pub(super) rules: Option<ToldRules>,

@@ -71,7 +71,7 @@ impl Follower {
                 self.polls(client, names, left.min(HOLD)).await?;
             }
         }
-        let by = Witness { node: Arc::clone(node), run: Arc::default() };
+        let by = Witness { node: Arc::clone(node), run: Arc::default(), is_filling: false };
         Ok(self.feed.hear(&by, "discovery", self.apps.said(), None))
     }
 

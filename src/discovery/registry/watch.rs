@@ -44,7 +44,7 @@ impl Follower {
             status => return Err(Trouble::Status(status)),
         }
         let mut told: Told = serde_json::from_slice(&answer.body)?;
-        let rules = told.rules.take();
+        let (rules, is_filling) = (told.rules.take(), told.filling);
         let says_nothing = told.index == 0;
         if says_nothing && was_at_start {
             return Err(Trouble::Nothing);
@@ -54,7 +54,8 @@ impl Follower {
             // It does not know what we missed: the next question says what we have.
             return Ok(Heard::News);
         }
-        let by = Witness { node: Arc::clone(node), run: Arc::clone(self.mirror.run()) };
+        let run = Arc::clone(self.mirror.run());
+        let by = Witness { node: Arc::clone(node), run, is_filling };
         let said = self.mirror.said();
         Ok(self.feed.hear(&by, "dyelane", said, rules.as_ref()))
     }

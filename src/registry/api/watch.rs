@@ -169,12 +169,13 @@ async fn news(node: &Arc<Node>, watcher: Watcher, to: u64, rules: Option<u128>) 
     } else {
         None
     };
-    let protected = node.read(Store::is_protected);
+    let (protected, filling) = (node.read(Store::is_protected), node.is_filling());
     let from = match watcher.place {
         Place::Nowhere => 0,
         Place::At(from) => from,
     };
-    let of = [from.into(), to.into(), rules.unwrap_or_default(), u128::from(protected)];
+    let state = u128::from(protected) << 1 | u128::from(filling);
+    let of = [from.into(), to.into(), rules.unwrap_or_default(), state];
     let of = of.into_iter().fold(watcher.question.clone(), Fingerprint::number).finish();
     let writer = Arc::clone(node);
     let encode = move || {
@@ -184,6 +185,7 @@ async fn news(node: &Arc<Node>, watcher: Watcher, to: u64, rules: Option<u128>) 
         };
         let mut told = told.unwrap_or_else(|| start_again(&writer));
         told.protected = protected;
+        told.filling = filling;
         told.rules = rules.map(|_| writer.rulebook().now().content.clone());
         serde_json::to_vec(&told).unwrap_or_default()
     };
