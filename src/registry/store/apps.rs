@@ -137,11 +137,6 @@ pub fn has_name(list: &str, name: &str) -> bool {
 }
 
 impl EnvApps {
-    /// Returns the index of the last change; later ones have greater ones.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
     /// Returns the applications by name.
     pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<App>> {
         self.apps.values()
@@ -263,11 +258,21 @@ fn place(member: &Member) -> (&str, &str) {
 
 /// The applications of every environment.
 #[derive(Debug, Default)]
-pub(super) struct Apps(HashMap<Arc<str>, EnvApps>);
+pub(super) struct Apps {
+    envs: HashMap<Arc<str>, EnvApps>,
+    /// The index of the last change of any.
+    version: u64,
+}
 
 impl Apps {
     pub(super) fn env(&self, env: &str) -> Option<&EnvApps> {
-        self.0.get(env)
+        self.envs.get(env)
+    }
+
+    /// Returns the index of the last change of an environment; of one that is forgotten, one no
+    /// earlier.
+    pub(super) fn version(&self, env: &str) -> u64 {
+        self.env(env).map_or(self.version, |it| it.version)
     }
 
     /// Takes a record in the place of what there was of its key. `index` is that of the change. The
@@ -284,12 +289,13 @@ impl Apps {
         if *record.key.appid == *OWN_SERVICE || (before.is_none() && record.live().is_none()) {
             return;
         }
-        self.0.entry(record.key.env.clone()).or_default().put(before, member, index, now);
+        self.version = index;
+        self.envs.entry(record.key.env.clone()).or_default().put(before, member, index, now);
     }
 
     /// Forgets what changed long ago, and environments of which nothing is left.
     pub(super) fn sweep(&mut self, now: Moment) {
-        self.0.retain(|_, env| {
+        self.envs.retain(|_, env| {
             env.news.prune(now);
             !env.is_empty() || !env.news.is_empty()
         });

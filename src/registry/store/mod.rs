@@ -238,6 +238,12 @@ impl Store {
         self.apps.env(env)
     }
 
+    /// Returns the index of the last change that Eureka's callers see in an environment; it rises
+    /// with each, and when the environment is forgotten.
+    pub fn apps_version(&self, env: &str) -> u64 {
+        self.apps.version(env)
+    }
+
     /// Returns a live record by what Eureka calls it: the application, in capitals, and the id.
     pub fn find_eureka(&self, env: &str, app: &str, instance_id: &str) -> Option<Seen<'_>> {
         self.seen(self.apps.env(env)?.get(app)?.get(instance_id)?.id)

@@ -17,7 +17,7 @@ use crate::registry::eureka::{Status, app_of};
 use crate::registry::node::Node;
 
 /// Writes that one request may hold: Netflix's server sends 250.
-const MOST: usize = 10_000;
+const MOST: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -36,7 +36,7 @@ pub(super) fn step(node: &Node, every: u64) -> u64 {
 
 /// Returns how new a list is that is made now.
 pub(super) fn age(node: &Node, every: u64) -> Age {
-    let version = look(node, |env| env.map_or(0, EnvApps::version));
+    let version = node.read(|store| store.apps_version(&node.settings().env));
     Age { version, step: step(node, every) }
 }
 
@@ -48,11 +48,12 @@ pub(super) fn view(node: &Node, app: Option<&Arc<str>>) -> View {
 /// Returns everything there is.
 pub(super) fn everything(node: &Node, format: Format) -> (Age, Vec<u8>) {
     let step = step(node, STEP);
-    let (version, hash, apps) = look(node, |env| {
-        let all = |it: &EnvApps| it.all().cloned().collect::<Vec<_>>();
-        (env.map_or(0, EnvApps::version), env.map(EnvApps::hash), env.map(all))
+    let own_env = &node.settings().env;
+    let (version, hash, apps) = node.read(|store| {
+        let env = store.apps(own_env);
+        let apps = env.into_iter().flat_map(EnvApps::all).cloned().collect::<Vec<_>>();
+        (store.apps_version(own_env), env.map(EnvApps::hash).unwrap_or_default(), apps)
     });
-    let (hash, apps) = (hash.unwrap_or_default(), apps.unwrap_or_default());
     let mut out = String::new();
     format.push_head(&Listing { version: 1, hash: &hash }, &mut out);
     for (at, app) in apps.iter().enumerate() {
@@ -65,10 +66,11 @@ pub(super) fn everything(node: &Node, format: Format) -> (Age, Vec<u8>) {
 /// Returns what changed lately.
 pub(super) fn changes(node: &Node, format: Format) -> (Age, Vec<u8>) {
     let (now, step) = (node.now(), step(node, DELTA_STEP));
-    let (version, hash, changed) = look(node, |env| {
-        let changed = env.into_iter().flat_map(|it| it.recent(now)).cloned();
-        let changed = changed.collect::<Vec<_>>();
-        (env.map_or(0, EnvApps::version), env.map(EnvApps::hash).unwrap_or_default(), changed)
+    let own_env = &node.settings().env;
+    let (version, hash, changed) = node.read(|store| {
+        let env = store.apps(own_env);
+        let changed = env.into_iter().flat_map(|it| it.recent(now)).cloned().collect::<Vec<_>>();
+        (store.apps_version(own_env), env.map(EnvApps::hash).unwrap_or_default(), changed)
     });
     let mut places = HashMap::<Arc<str>, usize>::new();
     let mut apps = Vec::<(Arc<str>, Vec<Told>)>::new();

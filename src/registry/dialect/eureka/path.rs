@@ -79,7 +79,8 @@ impl Call {
         let rest = rest.strip_prefix(&["v2"]).unwrap_or(&rest);
         match rest {
             ["apps"] => only(method, &Method::GET, Self::Apps),
-            ["apps", "delta"] => only(method, &Method::GET, Self::Delta),
+            // An application of that name can register; it is read with all others.
+            ["apps", "delta"] if *method == Method::GET => Ok(Self::Delta),
             ["apps", app] => match *method {
                 Method::GET => Ok(Self::App(application(app)?)),
                 Method::POST => Ok(Self::Register(application(app)?)),

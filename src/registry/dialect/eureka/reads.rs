@@ -79,7 +79,7 @@ pub(super) async fn apps(node: &Arc<Node>, taken: Taken) -> Reply {
     if let Some(ready) = newest.ready(wanted) {
         return taken.reply_made(node, &ready).await;
     }
-    let Ok(_place) = node.admission().everything.enter().await else {
+    let Ok(_place) = node.admission().alike.enter().await else {
         return shed(node, "everything");
     };
     let (writer, format) = (Arc::clone(node), taken.format);
@@ -101,7 +101,7 @@ pub(super) async fn delta(node: &Arc<Node>, taken: Taken) -> Reply {
     if let Some(ready) = newest.ready(wanted) {
         return taken.reply_made(node, &ready).await;
     }
-    let Ok(_place) = node.admission().fetches.enter().await else { return shed(node, "fetch") };
+    let Ok(_place) = node.admission().alike.enter().await else { return shed(node, "fetch") };
     let (writer, format) = (Arc::clone(node), taken.format);
     let instances = lists::look(node, |env| env.map_or(0, EnvApps::recently));
     let make = move || lists::changes(&writer, format);

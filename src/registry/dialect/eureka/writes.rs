@@ -172,7 +172,8 @@ pub(super) fn put_status(node: &Node, target: &Target, status: Status, dirty: u6
         let part = live
             .eureka
             .get_or_insert_with(|| Box::new(EurekaPart { status, overridden: None, said: None }));
-        (part.status, part.overridden) = (status, Some(status));
+        // Over nothing there is nothing: it is to register again.
+        (part.status, part.overridden) = (status, Some(status).filter(|it| *it != Status::Unknown));
         if let Some(said) = &mut part.said {
             said.last_dirty = said.last_dirty.max(dirty);
         }
