@@ -85,13 +85,23 @@ impl Encoded {
     where
         F: FnOnce() -> Vec<u8> + Send + 'static,
     {
-        if instances < LARGE {
-            return encode().into();
-        }
-        // Never closed; and if it were, encoding at once would be right.
-        let _place = self.large.acquire().await;
         // An encoder that panics is a fault of ours; its asker gets an empty answer.
-        tokio::task::spawn_blocking(encode).await.unwrap_or_default().into()
+        self.run(instances, encode).await.unwrap_or_default().into()
+    }
+
+    /// Does what takes as long as encoding so many instances: at once, or in its turn on a thread of
+    /// its own. None: it panicked.
+    pub async fn run<F, R>(&self, instances: usize, work: F) -> Option<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        if instances < LARGE {
+            return Some(work());
+        }
+        // Never closed; and if it were, doing it at once would be right.
+        let _place = self.large.acquire().await;
+        tokio::task::spawn_blocking(work).await.ok()
     }
 
     fn generations(&self) -> std::sync::MutexGuard<'_, Generations> {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::live::Live;
 use crate::registry::api::admission::Admission;
 use crate::registry::api::{Ask, Reply};
+use crate::registry::dialect::eureka::Lists;
 use crate::registry::durable::{Directory, DurableError};
 use crate::registry::encoded::Encoded;
 use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
@@ -145,6 +146,7 @@ pub struct Node {
     hub: Arc<Hub>,
     damper: Mutex<Damper>,
     encoded: Encoded,
+    eureka: Lists,
     admission: Admission,
     rulebook: Rulebook,
     schedulers: Live<Schedulers>,
@@ -194,6 +196,7 @@ impl Node {
             hub: Arc::new(Hub::new(watchers(&settings))),
             damper: Mutex::default(),
             encoded: Encoded::default(),
+            eureka: Lists::default(),
             admission: Admission::default(),
             rulebook: Rulebook::open(directory)?,
             schedulers: Live::new(Schedulers::default()),
@@ -305,6 +308,11 @@ impl Node {
     /// Returns answers that are shared.
     pub fn encoded(&self) -> &Encoded {
         &self.encoded
+    }
+
+    /// Returns the lists that Eureka's clients are given.
+    pub fn eureka(&self) -> &Lists {
+        &self.eureka
     }
 
     /// Returns who may do what takes long.

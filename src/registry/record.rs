@@ -9,6 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest as _, Sha1};
 
+use crate::registry::eureka::EurekaPart;
+
+/// The service that the registry's own nodes are: clients of bilibili/discovery look for it first.
+pub const OWN_SERVICE: &str = "infra.discovery";
+
 /// Who an instance is. Registering the same key again replaces what was registered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
@@ -153,25 +158,10 @@ pub struct Registration {
     /// it.
     #[serde(default)]
     pub slot: u32,
-    /// What only Eureka knows of; none: it was registered by other means.
+    /// What only Eureka knows of; none: it was registered by other means, and Eureka was told nothing
+    /// of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eureka: Option<Box<EurekaPart>>,
-}
-
-/// What an instance registered by Eureka's API says beyond a [`Registration`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct EurekaPart {
-    /// `UP`, `DOWN`, `STARTING`, `OUT_OF_SERVICE` or `UNKNOWN`, as the instance itself says.
-    pub status: Arc<str>,
-    /// The status an operator has put over it; none: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overridden: Option<Arc<str>>,
-    /// `lastDirtyTimestamp`, in milliseconds of the instance's clock.
-    #[serde(default)]
-    pub last_dirty: u64,
-    /// Every other field, by its name in Eureka's JSON.
-    #[serde(default)]
-    pub fields: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// What became of an instance.

@@ -19,10 +19,9 @@ use crate::net;
 use crate::registry::api::listener;
 use crate::registry::node::{Member, Node, NodeError, Settings};
 use crate::registry::peers::Cluster;
+pub use crate::registry::record::OWN_SERVICE;
 use crate::registry::record::{Key, Registration};
 
-/// The service that the registry's own nodes are: clients look for it first.
-pub const OWN_SERVICE: &str = "infra.discovery";
 /// How often the files of schedulers are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 

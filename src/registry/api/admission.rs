@@ -5,7 +5,8 @@
 //! register, cancel, set      always, at once
 //! polls                      as many as may be held
 //! fetches                    some at a time, some waiting for a while
-//! everything at once         few at a time, some waiting for a while
+//! everything at once         few at a time, some waiting for a while; what a crowd is told alike
+//!                            is made once for all of it, so many may wait for that
 //! bodies of more than 16 KiB as many as there is room for while they are read
 //! ```
 //!
@@ -94,6 +95,8 @@ pub struct Admission {
     pub fetches: Gate,
     /// For the whole registry at once.
     pub everything: Gate,
+    /// For lists that all who wait for them are given alike.
+    pub alike: Gate,
     /// For long bodies while they are read.
     pub bodies: Room,
 }
@@ -103,6 +106,7 @@ impl Default for Admission {
         Self {
             fetches: Gate::new(64, 4096, Duration::from_secs(5)),
             everything: Gate::new(2, 256, Duration::from_secs(10)),
+            alike: Gate::new(512, 4096, Duration::from_secs(10)),
             bodies: Room(Semaphore::new(KIB_OF_BODIES)),
         }
     }

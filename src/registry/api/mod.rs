@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod ask;
+pub mod gzip;
 pub mod listener;
 pub mod reply;
 pub mod routes;

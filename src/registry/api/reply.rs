@@ -1,7 +1,7 @@
 //! One answer, written whole.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -15,6 +15,8 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 /// What [`text`] answers is.
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// Says that what is read may be long gone: the registry protects itself. Else it is not sent.
+pub const PROTECTED: HeaderName = HeaderName::from_static("dyelane-registry-protected");
 
 /// Returns an answer of these bytes.
 pub fn bytes(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Reply {

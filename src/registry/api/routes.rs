@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::registry::api::reply::{self, Reply};
 use crate::registry::api::{Ask, rules, status, watch};
-use crate::registry::dialect::discovery;
+use crate::registry::dialect::{discovery, eureka};
 use crate::registry::node::Node;
 use crate::registry::wire::WATCH_PATH;
 
@@ -64,8 +64,11 @@ async fn whole(node: &Node, body: Incoming, limit: usize) -> Result<Bytes, Reply
 pub async fn dispatch(node: &Arc<Node>, ask: Ask) -> Reply {
     let path = ask.path();
     if path.starts_with("/discovery/") {
-        // It counts its requests itself, by the codes in its answers.
+        // It counts its requests itself, by the codes in its answers; as does the next.
         return Box::pin(discovery::answer(node, ask)).await;
+    }
+    if path.starts_with("/eureka/") {
+        return Box::pin(eureka::answer(node, ask)).await;
     }
     let peer_door = node.peer_door().filter(|_| path.starts_with(PEER_PATH));
     if let Some(door) = peer_door {

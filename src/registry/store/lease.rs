@@ -89,6 +89,7 @@ impl Store {
             self.forget(*id);
         }
         self.mend_slots(now);
+        self.apps.sweep(now);
         self.names.sweep();
         Pass {
             evicted: candidates.len() - left,

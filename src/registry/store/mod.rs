@@ -1,7 +1,7 @@
 //! The records of one node: leases, versions, and what changed.
 //!
 //! ```text
-//! clients ─► register renew cancel alter ─┐              ┌─► services, by index and hash
+//! clients ─► register renew cancel alter ─┐              ┌─► services, by index and hash; applications, for Eureka
 //! peers   ─► merge hear ──────────────────┼─► the table ─┼─► changes, for watchers and peers
 //! time    ─► pass ────────────────────────┘              └─► digest, for peers
 //! ```
@@ -10,12 +10,14 @@
 //! alike, so nodes that have heard the same have the same, whatever the order. No clock, no socket,
 //! no lock: whoever owns a store brings the time.
 
+mod apps;
 mod clock;
 mod digest;
 mod lease;
 mod lookup;
 mod merge;
 mod names;
+mod news;
 mod order;
 mod protect;
 mod service;
@@ -30,13 +32,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use apps::{App, EnvApps, Member, has_name};
 pub use clock::LATEST;
 pub use digest::{BUCKETS, bucket_of};
 pub use lease::Pass;
 pub use merge::{Heard, Merge};
+pub use news::{Action, Changed};
 pub use service::{ServiceKey, ServiceView};
 
 use crate::registry::record::{Id, Key, NodeId, Record, Version};
+use crate::registry::store::apps::Apps;
 use crate::registry::store::clock::Clock;
 use crate::registry::store::digest::Digest;
 use crate::registry::store::lease::LeaseTime;
@@ -155,6 +160,7 @@ pub struct Store {
     table: Table,
     digest: Digest,
     services: Services,
+    apps: Apps,
     lookup: Lookup,
     groups: Groups,
     names: Names,
@@ -177,6 +183,7 @@ impl Store {
             table: Table::new(),
             digest: Digest::new(),
             services: Services::default(),
+            apps: Apps::default(),
             lookup: Lookup::default(),
             groups: Groups::default(),
             names: Names::default(),
@@ -225,10 +232,21 @@ impl Store {
         self.services.iter()
     }
 
-    /// Returns the live record of a service whose name is `app_upper` in upper case, by the instance
-    /// id that Eureka knows it by: its host name, in whatever zone.
-    pub fn find_eureka(&self, env: &str, app_upper: &str, instance_id: &str) -> Option<Seen<'_>> {
-        self.get(&self.lookup.host(env, app_upper, instance_id)?.key)
+    /// Returns an environment's services as Eureka's callers see them; none: there are none, and
+    /// none changed lately.
+    pub fn apps(&self, env: &str) -> Option<&EnvApps> {
+        self.apps.env(env)
+    }
+
+    /// Returns the index of the last change that Eureka's callers see in an environment; it rises
+    /// with each, and when the environment is forgotten.
+    pub fn apps_version(&self, env: &str) -> u64 {
+        self.apps.version(env)
+    }
+
+    /// Returns a live record by what Eureka calls it: the application, in capitals, and the id.
+    pub fn find_eureka(&self, env: &str, app: &str, instance_id: &str) -> Option<Seen<'_>> {
+        self.seen(self.apps.env(env)?.get(app)?.get(instance_id)?.id)
     }
 
     /// Returns the live record of a service that takes requests at `addr`, written as registered.

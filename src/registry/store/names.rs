@@ -22,7 +22,8 @@ impl Names {
     }
 
     /// Replaces what registrations share by the one copy of each: region, version and the keys of
-    /// the metadata. Values are each instance's own.
+    /// the metadata; of what Eureka knows, names of services and places. Values are each instance's
+    /// own.
     pub(super) fn share_registration(&mut self, registration: &mut Registration) {
         self.share(&mut registration.region);
         self.share(&mut registration.version);
@@ -34,6 +35,8 @@ impl Names {
                 (key, value)
             })
             .collect();
+        let part = registration.eureka.iter_mut();
+        part.flat_map(|it| it.shared_texts()).for_each(|text| self.share(text));
     }
 
     fn share(&mut self, name: &mut Arc<str>) {

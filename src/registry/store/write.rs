@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::registry::record::{Id, Key, Moment, Record, Registration, Standing, State};
+use crate::registry::store::apps::Member;
 use crate::registry::store::digest::content_hash;
 use crate::registry::store::table::Entry;
 use crate::registry::store::{Change, Full, Origin, Store};
@@ -155,6 +156,8 @@ impl Store {
         }
         self.services.add(id, &record, content, index);
         self.lookup.add(&record);
+        let member = Member { id, record: record.clone() };
+        self.apps.put(before.as_ref().map(|it| &*it.0), &member, index, now);
         self.digest.toggle(id, &record, content);
         self.live += usize::from(record.live().is_some());
         let entry = Entry {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod discovery;
+mod eureka;
 mod overload;
 mod peers;
 mod polling;

@@ -123,6 +123,11 @@ impl Fields {
         self.all(name).flat_map(|it| it.split(',')).map(str::trim).filter(|it| !it.is_empty())
     }
 
+    /// Returns every field in the order in which they came.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Returns whether a switch is on. What Go takes for no truth value is off.
     pub fn is_on(&self, name: &str) -> bool {
         matches!(self.first(name), "1" | "t" | "T" | "TRUE" | "true" | "True")

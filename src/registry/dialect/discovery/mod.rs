@@ -19,17 +19,15 @@ mod writes;
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use tokio::time::Instant;
 
+use crate::registry::api::reply::PROTECTED;
 use crate::registry::api::{Ask, Reply, routes};
 use crate::registry::dialect::discovery::envelope::Answer;
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
 use crate::registry::store::Store;
-
-/// Says that what is read may be long gone: the registry protects itself. Else it is not sent.
-const PROTECTED: HeaderName = HeaderName::from_static("dyelane-registry-protected");
 
 /// What one can call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

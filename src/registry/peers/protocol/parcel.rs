@@ -281,10 +281,10 @@ fn weight(record: &Record) -> usize {
     let key = key.env.len() + key.appid.len() + key.zone.len() + key.hostname.len();
     let live = record.live().map_or(0, |live| {
         let addrs: usize = live.addrs.iter().map(|it| it.len() + 3).sum();
-        let fields = live.eureka.iter().flat_map(|it| &it.fields);
-        let fields = live.metadata.iter().chain(fields);
-        let fields: usize = fields.map(|(key, value)| key.len() + value.len() + 6).sum();
-        200 + live.region.len() + live.version.len() + addrs + fields
+        let fields = live.metadata.iter().map(|(key, value)| key.len() + value.len() + 6);
+        let told = live.eureka.iter().flat_map(|it| it.texts()).map(|it| it.len() + 16);
+        let texts: usize = fields.chain(told).sum();
+        200 + live.region.len() + live.version.len() + addrs + texts
     });
     150 + key + live
 }

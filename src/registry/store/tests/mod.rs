@@ -1,5 +1,6 @@
 //! What a store promises: leases, protection, the order of writings, and what others rely on.
 
+mod apps;
 mod leases;
 mod merging;
 mod peers;

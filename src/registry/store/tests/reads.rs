@@ -95,12 +95,16 @@ fn an_instance_is_found_by_what_eureka_calls_it() {
     store.register(key("z1", "host:cart:80"), up(), at(0)).unwrap();
     store.register(key("z2", "host:cart:80"), up(), at(1)).unwrap();
 
+    let zone = |id: &str| {
+        let found = store.find_eureka("prod", "SHOP.CART", id);
+        found.map(|it| it.record.key.zone.to_string())
+    };
+    assert_eq!(zone("host:cart:80").as_deref(), Some("z1"));
+    assert_eq!(zone("host:cart:80:shop.cart:z2").as_deref(), Some("z2"));
+
+    store.cancel(&key("z1", "host:cart:80"), at(2)).unwrap();
     let found = store.find_eureka("prod", "SHOP.CART", "host:cart:80").unwrap();
     assert_eq!(&*found.record.key.zone, "z2");
-
-    store.cancel(&key("z2", "host:cart:80"), at(2)).unwrap();
-    let found = store.find_eureka("prod", "SHOP.CART", "host:cart:80").unwrap();
-    assert_eq!(&*found.record.key.zone, "z1");
     for (env, app, host) in [
         ("uat", "SHOP.CART", "host:cart:80"),
         ("prod", "SHOP", "host:cart:80"),

@@ -1,0 +1,145 @@
+//! An answer that many are given and that changes all the time: whoever asks is given what was true
+//! when he asked or later, and it is made as seldom as that allows.
+//!
+//! One at a time makes it. Who comes meanwhile waits, and of those who waited together one makes the
+//! next, of the state there is by then: that is new enough for all of them. So a crowd costs two
+//! makings, however fast the registry changes.
+
+use std::sync::{Arc, Mutex as Locked, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::registry::api::gzip::compressed;
+use crate::registry::encoded::Encoded;
+
+/// How new an answer is: the index of the last change in it, and a time, so that what changes by
+/// itself is not told for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Age {
+    /// The index of the last change.
+    pub version: u64,
+    /// The time, in steps of whatever it is to be renewed by.
+    pub step: u64,
+}
+
+impl Age {
+    fn is_enough(self, wanted: Self) -> bool {
+        self.version >= wanted.version && self.step >= wanted.step
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Made {
+    age: Age,
+    instances: usize,
+    plain: Bytes,
+    gzip: OnceCell<Bytes>,
+}
+
+impl Made {
+    /// Returns it as it is.
+    pub fn plain(&self) -> Bytes {
+        self.plain.clone()
+    }
+
+    /// Returns it compressed, which is done once.
+    ///
+    /// Cancel safe: who waits goes on with it if who began is gone.
+    pub async fn gzip(&self, encoded: &Encoded) -> Bytes {
+        let plain = self.plain.clone();
+        let make = async || encoded.encode(self.instances, move || compressed(&plain)).await;
+        self.gzip.get_or_init(make).await.clone()
+    }
+}
+
+/// The newest of an answer.
+#[derive(Debug, Default)]
+pub struct Newest {
+    made: Locked<Option<Arc<Made>>>,
+    making: Mutex<()>,
+}
+
+impl Newest {
+    /// Returns the answer if it is as new as wanted.
+    pub fn ready(&self, wanted: Age) -> Option<Arc<Made>> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.as_ref().filter(|it| it.age.is_enough(wanted)).cloned()
+    }
+
+    /// Returns an answer at least as new as wanted, which `make` makes if there is none: its age and
+    /// its bytes, of one moment. `instances` is about how many it tells of. None: `make` panicked.
+    ///
+    /// Cancel safe: what is made is made anew if who made it is gone.
+    pub async fn get<F>(
+        &self,
+        encoded: &Encoded,
+        wanted: Age,
+        instances: usize,
+        make: F,
+    ) -> Option<Arc<Made>>
+    where
+        F: FnOnce() -> (Age, Vec<u8>) + Send + 'static,
+    {
+        let _turn = self.making.lock().await;
+        if let Some(made) = self.ready(wanted) {
+            return Some(made);
+        }
+        let (age, plain) = encoded.run(instances, make).await?;
+        let newest = Arc::new(Made { age, instances, plain: plain.into(), gzip: OnceCell::new() });
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(newest.clone());
+        Some(newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_is_given_what_is_new_enough_and_costs_two_makings() {
+        let (newest, encoded) = (Arc::new(Newest::default()), Arc::new(Encoded::default()));
+        let (version, makings) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut crowd = JoinSet::new();
+
+        for _ in 0..32 {
+            let (newest, encoded) = (newest.clone(), encoded.clone());
+            let (version, makings) = (version.clone(), makings.clone());
+            crowd.spawn(async move {
+                // Everybody comes after one more change.
+                let wanted = version.fetch_add(1, Ordering::Relaxed) + 1;
+                let encode = move || {
+                    makings.fetch_add(1, Ordering::Relaxed);
+                    let version = version.load(Ordering::Relaxed);
+                    (Age { version, step: 0 }, version.to_string().into_bytes())
+                };
+                let age = Age { version: wanted, step: 0 };
+                let made = newest.get(&encoded, age, usize::MAX, encode).await.unwrap();
+                let told = String::from_utf8(made.plain().to_vec()).unwrap();
+                told.parse::<u64>().unwrap() >= wanted
+            });
+        }
+
+        let told = crowd.join_all().await;
+        assert!(told.into_iter().all(|is_new_enough| is_new_enough));
+        assert!(makings.load(Ordering::Relaxed) <= 2, "{makings:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_compressed_once() {
+        let (newest, encoded) = (Newest::default(), Encoded::default());
+        let encode = || (Age::default(), b"aaaa".repeat(1000));
+
+        let made = newest.get(&encoded, Age::default(), 1, encode).await.unwrap();
+        let (one, other) = tokio::join!(made.gzip(&encoded), made.gzip(&encoded));
+
+        assert_eq!(one.as_ptr(), other.as_ptr());
+        assert!(one.len() < made.plain().len());
+        assert!(newest.ready(Age { version: 1, step: 0 }).is_none());
+    }
+}
