@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore};
 
+use crate::registry::api::gzip;
+use crate::registry::fingerprint::Fingerprint;
+
 /// Answers one generation holds before the one before it is forgotten.
 const MOST_ANSWERS: usize = 1024;
 /// Bytes one generation holds before the one before it is forgotten.
@@ -18,6 +21,15 @@ const MOST_BYTES: usize = 32 << 20;
 const LARGE: usize = 512;
 /// Large answers that are encoded at a time: one, so that a core is left for all the rest.
 const AT_A_TIME: usize = 1;
+
+/// The bytes of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// As they are sent.
+    pub bytes: Bytes,
+    /// Whether they are compressed.
+    pub is_gzip: bool,
+}
 
 type Cell = Arc<OnceCell<Bytes>>;
 
@@ -80,6 +92,23 @@ impl Encoded {
         made.await.clone()
     }
 
+    /// Returns what [`get`](Self::get) does; compressed, once for all who take that, if it is long
+    /// enough to be worth it.
+    ///
+    /// Cancel safe, as that is.
+    pub async fn get_body<F>(&self, of: u128, instances: usize, takes_gzip: bool, encode: F) -> Body
+    where
+        F: FnOnce() -> Vec<u8> + Send + 'static,
+    {
+        let plain = self.get(of, instances, encode).await;
+        if !takes_gzip || plain.len() < gzip::WORTH {
+            return Body { bytes: plain, is_gzip: false };
+        }
+        let of = Fingerprint::default().text("gzip").number(of).finish();
+        let bytes = self.get(of, instances, move || gzip::compressed(&plain)).await;
+        Body { bytes, is_gzip: true }
+    }
+
     /// Encodes an answer that nobody else will be given.
     pub async fn encode<F>(&self, instances: usize, encode: F) -> Bytes
     where
@@ -132,6 +161,21 @@ mod tests {
 
         assert_eq!(one, other);
         assert_eq!(times.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn who_takes_gzip_is_given_it_where_it_is_worth_it() {
+        let encoded = Encoded::default();
+        let long = || vec![b'x'; gzip::WORTH];
+
+        let plain = encoded.get_body(7, 1, false, long).await;
+        let packed = encoded.get_body(7, 1, true, long).await;
+        let again = encoded.get_body(7, 1, true, || unreachable!("it is made already")).await;
+        let short = encoded.get_body(8, 1, true, || vec![b'x'; gzip::WORTH - 1]).await;
+
+        assert_eq!([plain.is_gzip, packed.is_gzip, short.is_gzip], [false, true, false]);
+        assert_eq!(gzip::read(&packed.bytes, gzip::WORTH).unwrap(), plain.bytes);
+        assert_eq!(again.bytes.as_ptr(), packed.bytes.as_ptr());
     }
 
     #[tokio::test]

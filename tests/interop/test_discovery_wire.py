@@ -391,6 +391,19 @@ FORMS = ["%", "%zz=1", "a=%ff%fe", "=", "&&&", "appid", "appid=%00", "status=1;e
          "appid=🐈&env=🐈&zone=🐈&hostname=🐈&status=1&addrs=🐈", "addrs=a&" * 3000]
 
 
+def test_long_lists_are_compressed_for_who_takes_that(wire: Wire) -> None:
+    for number in range(100):
+        wire.register("crowd", f"h{number}", f"http://10.0.0.{number}:80")
+    url = wire.node.url(f"/discovery/fetch?env={wire.env}&appid=crowd&status=1")
+
+    packed = requests.get(url, headers={"accept-encoding": "gzip"}, timeout=10)
+    plain = requests.get(url, headers={"accept-encoding": "identity"}, timeout=10)
+
+    assert (packed.headers.get("content-encoding"), plain.headers.get("content-encoding")) == ("gzip", None)
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 4
+    assert packed.json()["data"]["instances"] == plain.json()["data"]["instances"]
+
+
 @pytest.mark.parametrize("call", ["register", "renew", "cancel", "set", "fetch", "fetchs", "poll", "polls"])
 def test_forms_of_rubbish_are_refused_or_not_found(node: Registry, call: str) -> None:
     for form in FORMS:

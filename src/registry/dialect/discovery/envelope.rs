@@ -5,11 +5,12 @@
 //! knows.
 
 use bytes::Bytes;
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER, VARY};
 use http::{HeaderValue, StatusCode};
 
 use crate::registry::api::admission::Shed;
 use crate::registry::api::reply::{self, Reply};
+use crate::registry::encoded::Body;
 
 /// What answers are.
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -90,6 +91,17 @@ impl Answer {
         let mut reply = reply::bytes(StatusCode::OK, JSON, body);
         reply.headers_mut().insert(CODE, HeaderValue::from_static(code.text()));
         Self { code, reply }
+    }
+
+    /// An answer that is shared, and perhaps compressed.
+    pub fn shared(code: Code, body: Body) -> Self {
+        let mut answer = Self::bytes(code, body.bytes);
+        let fields = answer.reply.headers_mut();
+        fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if body.is_gzip {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        answer
     }
 
     /// An answer to who is turned away: it is to come back in a second.

@@ -23,7 +23,7 @@ use http::{HeaderValue, Method, header};
 use tokio::time::Instant;
 
 use crate::registry::api::reply::PROTECTED;
-use crate::registry::api::{Ask, Reply, routes};
+use crate::registry::api::{Ask, Reply, gzip, routes};
 use crate::registry::dialect::discovery::envelope::Answer;
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
@@ -117,18 +117,20 @@ async fn answered(node: &Arc<Node>, call: Call, ask: Ask) -> Result<Answer, Inva
         let kind = ask.header(&header::CONTENT_TYPE).unwrap_or_default();
         Fields::of_body(kind, &ask.body, ask.query())?
     };
+    let takes_gzip = gzip::is_wanted(&ask.headers);
     match call {
         Call::Register => writes::register(node, &fields),
         Call::Renew => writes::renew(node, &fields),
         Call::Cancel => writes::cancel(node, &fields),
         Call::Set => writes::set(node, &fields),
-        Call::Fetch => reads::fetch(node, &fields).await,
-        Call::Fetchs => reads::fetchs(node, &fields).await,
-        Call::FetchAll => Ok(reads::fetch_all(node).await),
+        Call::Fetch => reads::fetch(node, &fields, takes_gzip).await,
+        Call::Fetchs => reads::fetchs(node, &fields, takes_gzip).await,
+        Call::FetchAll => Ok(reads::fetch_all(node, takes_gzip).await),
         Call::Nodes => Ok(reads::nodes(node)),
         Call::Poll | Call::Polls => {
             let hold = polls::hold(node, &ask.headers);
-            let poller = polls::Poller::bind(&fields, call == Call::Poll, ask.peer.ip())?;
+            let poller =
+                polls::Poller::bind(&fields, call == Call::Poll, ask.peer.ip(), takes_gzip)?;
             // Neither the head nor the fields are kept while it waits.
             drop((ask, fields));
             Ok(polls::answer(node, poller, hold).await)

@@ -50,6 +50,7 @@ pub(super) struct Poller {
     filter: Filter,
     /// Whether it asks for one service, and is answered in other words.
     is_one: bool,
+    takes_gzip: bool,
     /// The fingerprint of its question, and of who asks it.
     question: u128,
 }
@@ -71,7 +72,12 @@ impl Poller {
     ///
     /// # Errors
     /// The request makes no sense.
-    pub(super) fn bind(fields: &Fields, is_one: bool, peer: IpAddr) -> Result<Self, Invalid> {
+    pub(super) fn bind(
+        fields: &Fields,
+        is_one: bool,
+        peer: IpAddr,
+        takes_gzip: bool,
+    ) -> Result<Self, Invalid> {
         let poll = if is_one { Poll::one(fields)? } else { Poll::several(fields)? };
         let filter = Filter { env: poll.env.clone(), zone: poll.zone.clone(), status: UP };
         let mut question = Fingerprint::default()
@@ -84,7 +90,7 @@ impl Poller {
             question.add_text(appid);
             question.add_number(timestamp.unsigned_abs().into());
         }
-        Ok(Self { poll, filter, is_one, question: question.finish() })
+        Ok(Self { poll, filter, is_one, takes_gzip, question: question.finish() })
     }
 
     fn interest(&self) -> Interest {
@@ -158,7 +164,9 @@ impl News {
             }
             wrapped_polls(&data, &missing)
         };
-        Answer::bytes(Code::Ok, node.encoded().get(of, self.instances, encode).await)
+        let encoded = node.encoded();
+        let body = encoded.get_body(of, self.instances, poller.takes_gzip, encode).await;
+        Answer::shared(Code::Ok, body)
     }
 }
 

@@ -23,9 +23,13 @@ const FEW: usize = 64;
 ///
 /// # Errors
 /// The request makes no sense.
-pub(super) async fn fetch(node: &Arc<Node>, fields: &Fields) -> Result<Answer, Invalid> {
+pub(super) async fn fetch(
+    node: &Arc<Node>,
+    fields: &Fields,
+    takes_gzip: bool,
+) -> Result<Answer, Invalid> {
     let fetch = Fetch::one(fields)?;
-    Ok(list(node, &fetch, |node, filter, apps| {
+    Ok(list(node, &fetch, takes_gzip, |node, filter, apps| {
         let app = apps.first().map(|appid| {
             node.read_spread(|store, schedulers| {
                 let is_known = store.service(&filter.env, appid).is_some_and(|it| !it.is_empty());
@@ -45,17 +49,21 @@ pub(super) async fn fetch(node: &Arc<Node>, fields: &Fields) -> Result<Answer, I
 ///
 /// # Errors
 /// The request makes no sense.
-pub(super) async fn fetchs(node: &Arc<Node>, fields: &Fields) -> Result<Answer, Invalid> {
+pub(super) async fn fetchs(
+    node: &Arc<Node>,
+    fields: &Fields,
+    takes_gzip: bool,
+) -> Result<Answer, Invalid> {
     let fetch = Fetch::several(fields)?;
-    Ok(list(node, &fetch, |node, filter, apps| (Code::Ok, several(node, filter, apps, false)))
-        .await)
+    let make: List = |node, filter, apps| (Code::Ok, several(node, filter, apps, false));
+    Ok(list(node, &fetch, takes_gzip, make).await)
 }
 
 /// What makes a list.
 type List = fn(&Node, &Filter, &[Arc<str>]) -> (Code, Vec<u8>);
 
 /// Answers with a list: made anew if it is short, else shared.
-async fn list(node: &Arc<Node>, fetch: &Fetch, make: List) -> Answer {
+async fn list(node: &Arc<Node>, fetch: &Fetch, takes_gzip: bool, make: List) -> Answer {
     if timeout(UNTIL_READABLE, node.readable()).await.is_err() {
         return shed(node, "fetch", Code::Overloaded);
     }
@@ -86,13 +94,13 @@ async fn list(node: &Arc<Node>, fetch: &Fetch, make: List) -> Answer {
         let (code, data) = make(&writer, &filter, &apps);
         wrapped(code, &data)
     };
-    let bytes = node.encoded().get(of.finish(), instances, encode).await;
+    let body = node.encoded().get_body(of.finish(), instances, takes_gzip, encode).await;
     drop(place);
-    Answer::bytes(Code::Ok, bytes)
+    Answer::shared(Code::Ok, body)
 }
 
 /// `GET fetch/all`.
-pub(super) async fn fetch_all(node: &Arc<Node>) -> Answer {
+pub(super) async fn fetch_all(node: &Arc<Node>, takes_gzip: bool) -> Answer {
     if timeout(UNTIL_READABLE, node.readable()).await.is_err() {
         return shed(node, "everything", Code::Overloaded);
     }
@@ -105,9 +113,9 @@ pub(super) async fn fetch_all(node: &Arc<Node>) -> Answer {
     let of = Fingerprint::default().text("fetch/all").number(index.into()).number(second.into());
     let writer = Arc::clone(node);
     let encode = move || wrapped(Code::Ok, &everything(&writer));
-    let bytes = node.encoded().get(of.finish(), instances, encode).await;
+    let body = node.encoded().get_body(of.finish(), instances, takes_gzip, encode).await;
     drop(place);
-    Answer::bytes(Code::Ok, bytes)
+    Answer::shared(Code::Ok, body)
 }
 
 fn shed(node: &Node, class: &str, code: Code) -> Answer {

@@ -188,12 +188,6 @@ async fn shared<F>(node: &Node, taken: Taken, of: u128, instances: usize, make: 
 where
     F: FnOnce() -> Vec<u8> + Send + 'static,
 {
-    let encoded = node.encoded();
-    let plain = encoded.get(of, instances, make).await;
-    if !taken.gzip || plain.len() < gzip::WORTH {
-        return taken.reply(plain, false);
-    }
-    let of = Fingerprint::default().text("gzip").number(of).finish();
-    let body = encoded.get(of, instances, move || gzip::compressed(&plain)).await;
-    taken.reply(body, true)
+    let body = node.encoded().get_body(of, instances, taken.gzip, make).await;
+    taken.reply(body.bytes, body.is_gzip)
 }
