@@ -22,9 +22,9 @@ pub(super) struct Answer {
 /// Applications, and what their instances sum up to.
 #[derive(Debug, Deserialize)]
 pub(super) struct Applications {
-    /// The instances there are of each status: `DOWN_1_UP_12_`.
+    /// The instances there are of each status: `DOWN_1_UP_12_`. None: it does not say.
     #[serde(default, rename = "apps__hashcode")]
-    pub(super) hash: Text,
+    pub(super) hash: Option<Text>,
     #[serde(default)]
     pub(super) application: Several<Application>,
 }

@@ -125,10 +125,10 @@ impl Follower {
             None => false,
             Some(delta) => {
                 self.mirror.take_delta(&delta, &self.keys)?;
-                let is_whole = delta.hash.0.is_empty() || self.mirror.sum() == *delta.hash.0;
+                let (ours, theirs) = (self.mirror.sum(), delta.hash.as_ref());
+                let is_whole = theirs.is_none_or(|it| *it.0 == *ours);
                 if !is_whole {
-                    let (ours, theirs) = (self.mirror.sum(), &*delta.hash.0);
-                    tracing::debug!(ours, theirs, "changes were missed: everything is asked for");
+                    tracing::debug!(ours, ?theirs, "changes were missed: everything is asked for");
                 }
                 is_whole
             }
