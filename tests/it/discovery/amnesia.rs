@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use dyelane::registry::store::Store;
+
 use super::*;
 
 const HELD: &str = "discovery_held_instances{source=\"registry\"}";
@@ -28,7 +30,7 @@ async fn a_registry_that_was_restarted_empty_fills_before_it_is_believed() {
         let text = it.text();
         let line = text.lines().find_map(|it| it.strip_prefix("dyelane_catalog_instances "));
         least.set(least.get().min(line.unwrap().parse().unwrap()));
-        let is_full = again.node().read(|store| store.len()) > copies.len();
+        let is_full = again.node().read(Store::len) > copies.len();
         is_full && text.lines().any(|it| *it == format!("dyelane_{HELD} 0"))
     })
     .await;

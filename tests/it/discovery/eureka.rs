@@ -1,5 +1,6 @@
 //! Eureka: everything, then what changed, with its sums.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -13,9 +14,11 @@ struct Kept {
     instances: BTreeMap<String, Value>,
     /// What changed lately, in order.
     changes: Vec<Value>,
-    /// Whether it no longer tells what changed before now.
+    /// The paths it was asked for.
     asked: Vec<String>,
+    /// Who asked last, as it says.
     user: Option<String>,
+    /// Whether it tells what changed.
     has_delta: bool,
 }
 
@@ -24,8 +27,6 @@ struct Server {
     app: App,
     kept: Arc<Mutex<Kept>>,
 }
-
-use std::collections::BTreeMap;
 
 impl Server {
     fn start() -> Self {
@@ -81,7 +82,8 @@ fn answer_to(request: &Request, kept: &mut Kept) -> Response {
     for it in kept.instances.values() {
         *counts.entry(it["status"].as_str().unwrap()).or_default() += 1;
     }
-    let hash: String = counts.iter().map(|(status, count)| format!("{status}_{count}_")).collect();
+    let hash: Vec<_> = counts.iter().map(|(status, count)| format!("{status}_{count}_")).collect();
+    let hash = hash.concat();
     let told: Vec<_> = match &*path {
         "/apps/" => kept.instances.values().cloned().collect(),
         "/apps/delta" if kept.has_delta => kept.changes.clone(),

@@ -6,6 +6,7 @@ mod eureka;
 mod failover;
 mod follow;
 mod polls;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

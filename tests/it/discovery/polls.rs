@@ -23,8 +23,8 @@ struct Foreign {
 impl Foreign {
     fn start() -> Self {
         let (known, changed) = (Arc::<Mutex<Known>>::default(), watch::Sender::new(0));
-        let (knows, wakes) = (known.clone(), changed.clone());
-        let app = App::start(move |request| answer_to(request, knows.clone(), wakes.subscribe()));
+        let (told, wakes) = (known.clone(), changed.clone());
+        let app = App::start(move |request| answer_to(request, told.clone(), wakes.subscribe()));
         Self { app, known, changed }
     }
 
@@ -41,7 +41,7 @@ impl Foreign {
     }
 }
 
-fn instance(env: &str, host: &str, addrs: Value, status: u8) -> Value {
+fn instance(env: &str, host: &str, addrs: &Value, status: u8) -> Value {
     json!({
         "region": "sh", "zone": "sh001", "env": env, "appid": "", "hostname": host, "addrs": addrs,
         "version": "1", "metadata": null, "status": status, "reg_timestamp": 1_525_948_301_833_084_700_i64,
@@ -50,7 +50,7 @@ fn instance(env: &str, host: &str, addrs: Value, status: u8) -> Value {
 }
 
 fn up(host: u8) -> Value {
-    instance("prod", &format!("h{host}"), json!([format!("grpc://10.0.0.{host}:9000")]), 1)
+    instance("prod", &format!("h{host}"), &json!([format!("grpc://10.0.0.{host}:9000")]), 1)
 }
 
 fn values<'a>(query: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
@@ -120,7 +120,7 @@ async fn answer_to(
 #[tokio::test]
 async fn named_services_are_polled() {
     let registry = Foreign::start();
-    registry.say(USER, &[up(1), instance("prod", "h2", json!(["grpc://10.0.0.2:9000"]), 2)]);
+    registry.say(USER, &[up(1), instance("prod", "h2", &json!(["grpc://10.0.0.2:9000"]), 2)]);
     let named = format!("discovery.registry.services = ['{USER}', 'not.there']");
     let side = Side::start(following(&[registry.app.address()], &named)).await;
 
@@ -146,11 +146,11 @@ async fn patterns_are_fetched_and_other_environments_and_odd_shapes_do_no_harm()
         USER,
         &[
             up(1),
-            instance("prod", "h2", joined, 1),
-            instance("uat", "h3", json!(["grpc://10.0.0.3:1"]), 1),
+            instance("prod", "h2", &joined, 1),
+            instance("uat", "h3", &json!(["grpc://10.0.0.3:1"]), 1),
         ],
     );
-    registry.say("cart.mall", &[instance("prod", "h4", Value::Null, 1)]);
+    registry.say("cart.mall", &[instance("prod", "h4", &Value::Null, 1)]);
     let told = "discovery.registry.dialect = 'discovery'";
 
     let side = Side::start(following(&[registry.app.address()], told)).await;
