@@ -15,11 +15,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{EurekaAddress, EurekaSource};
 use crate::discovery::belief::Witness;
-use crate::discovery::eureka::apps::{Answer, Applications, Keys};
-use crate::discovery::eureka::mirror::{Mirror, TooMany};
+use crate::discovery::eureka::apps::Applications;
+use crate::discovery::eureka::mirror::TooMany;
 use crate::discovery::feed::{Feed, Heard};
 use crate::discovery::rotation::Rotation;
 use crate::net::{Bounds, Client, ClientError, basic_credentials};
+
+pub(super) use apps::{Answer, Keys};
+pub(super) use mirror::Mirror;
 
 /// What bounds an exchange: a full answer may be long.
 const BOUNDS: Bounds =
