@@ -1,5 +1,7 @@
 //! `dyelane status`: how a running sidecar is, or a registry.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,6 +41,57 @@ struct Details {
     quarantined: Vec<Quarantined>,
     restart_needed: Vec<String>,
     not_ready: Vec<String>,
+    #[serde(default)]
+    sources: Vec<SourceDetails>,
+    #[serde(default)]
+    rules: Rules,
+}
+
+/// What we read of a source.
+#[derive(Debug, Deserialize)]
+struct SourceDetails {
+    source: String,
+    up: bool,
+    node: String,
+    dialect: Option<String>,
+    last_answer: Option<String>,
+    instances: usize,
+    #[serde(default)]
+    held: BTreeMap<String, usize>,
+    left_out: usize,
+    last_error: Option<Mishap>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mishap {
+    error: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Rules {
+    taken: Vec<String>,
+    overridden: Vec<String>,
+    quarantined: Vec<Quarantined>,
+}
+
+impl SourceDetails {
+    /// How it is, in a line.
+    fn line(&self) -> String {
+        let Self { source, node, instances, left_out, .. } = self;
+        let mut line = match (&self.dialect, &self.last_answer, self.up) {
+            (Some(dialect), _, true) => format!("{source}: {node} answers, by {dialect}"),
+            (_, Some(last), _) => format!("{source}: gone since {last}"),
+            _ => format!("{source}: has not answered yet"),
+        };
+        let held = self.held.values().sum::<usize>();
+        for (count, what) in [(*instances, "instances"), (held, "held"), (*left_out, "left out")] {
+            if count > 0 || what == "instances" {
+                let _ = write!(line, "; {count} {what}");
+            }
+        }
+        let error = self.last_error.as_ref().filter(|_| !self.up);
+        line + &error.map(|it| format!("; {}", it.error)).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +109,12 @@ struct Quarantined {
 impl Answer {
     /// Whether nobody need look at it.
     fn is_well(&self) -> bool {
-        self.ready && self.status.last_error.is_none() && self.status.quarantined.is_empty()
+        let Details { last_error, quarantined, sources, rules, .. } = &self.status;
+        self.ready
+            && last_error.is_none()
+            && quarantined.is_empty()
+            && rules.quarantined.is_empty()
+            && sources.iter().all(|it| it.up)
     }
 }
 
@@ -81,8 +139,9 @@ impl Status {
 
 /// The answer, for people.
 fn describe(admin: SocketAddr, answer: &Answer) -> String {
-    let Details { file, loaded, last_error, quarantined, restart_needed, not_ready } =
+    let Details { file, loaded, last_error, restart_needed, not_ready, sources, rules, .. } =
         &answer.status;
+    let quarantined = || answer.status.quarantined.iter().chain(&rules.quarantined);
     let uptime = humantime::format_duration(Duration::from_secs(answer.uptime_seconds));
     let in_force = match last_error {
         None => "yes".to_owned(),
@@ -90,7 +149,7 @@ fn describe(admin: SocketAddr, answer: &Answer) -> String {
     };
     let ready =
         if answer.ready { "yes".to_owned() } else { format!("no: {}", not_ready.join("; ")) };
-    let left_out: Vec<_> = quarantined.iter().map(|it| it.entry.clone()).collect();
+    let left_out: Vec<_> = quarantined().map(|it| it.entry.clone()).collect();
     let lines = [
         ("sidecar", format!("{admin}, dyelane {}, up {uptime}", answer.version)),
         ("ready", ready),
@@ -100,9 +159,18 @@ fn describe(admin: SocketAddr, answer: &Answer) -> String {
         ("left as before", list(&left_out)),
         ("needs a restart", list(restart_needed)),
     ];
-    let lines = lines.map(|(what, value)| format!("{what:<17}{value}\n")).concat();
+    let mut lines = Vec::from(lines);
+    lines.extend(sources.iter().map(|it| ("source", it.line())));
+    if !rules.taken.is_empty() {
+        lines.push(("by the registry", list(&rules.taken)));
+    }
+    if !rules.overridden.is_empty() {
+        lines.push(("file overrides", list(&rules.overridden)));
+    }
+    let lines = lines.into_iter().map(|(what, value)| format!("{what:<17}{value}\n"));
+    let lines = lines.collect::<String>();
     let reports = last_error.iter().map(|error| &error.report);
-    let reports = reports.chain(quarantined.iter().map(|it| &it.report));
+    let reports = reports.chain(quarantined().map(|it| &it.report));
     let reports: Vec<_> = reports.map(|it| format!("\n{}\n", it.trim_end())).collect();
     lines + &reports.concat()
 }

@@ -1,6 +1,6 @@
 //! `dyelane tenants`: what is said of each tenant, and by whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use clap::Args;
@@ -89,11 +89,12 @@ fn said_by(from: &str, rules: impl IntoIterator<Item = (String, Tenant)>) -> Vec
     rules.into_iter().map(said).collect()
 }
 
-/// The tenants in force; those of a registry's rules are named in `status.rules.tenants`.
+/// The tenants in force; those of a registry's rules are named in `status.rules.taken`.
 fn of_sidecar(answer: Answer) -> Vec<Said> {
-    let by_registry = answer.status.pointer("/rules/tenants").and_then(Value::as_array);
-    let by_registry: Vec<&str> =
-        by_registry.into_iter().flatten().filter_map(Value::as_str).collect();
+    let by_registry = answer.status.pointer("/rules/taken").and_then(Value::as_array);
+    let by_registry = by_registry.into_iter().flatten().filter_map(Value::as_str);
+    let by_registry: BTreeSet<&str> =
+        by_registry.filter_map(|it| it.strip_prefix("tenant ")).collect();
     let said = |(tenant, rule): (String, Tenant)| {
         let from = if by_registry.contains(&&*tenant) { "registry" } else { "file" };
         Said { tenant, rule, from: from.to_owned() }

@@ -15,6 +15,7 @@
 //! Floor 4: uses [`config`](crate::config), [`net`](crate::net), [`telemetry`](crate::telemetry) and the
 //! words of [`registry`](crate::registry).
 
+pub mod answers;
 mod belief;
 mod cache;
 mod eureka;

@@ -1,9 +1,7 @@
 //! One worker thread: its runtime, its listeners, its connections; nothing of it is shared.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,9 +123,9 @@ impl Worker {
     /// Lets go of connections to instances that left the catalog, world after world.
     async fn follow_worlds(self: Rc<Self>) {
         let mut generation = self.shared.generation.subscribe();
-        let mut before: HashSet<SocketAddr> = self.world().addresses().collect();
+        let mut before = self.world().addresses().clone();
         while generation.changed().await.is_ok() {
-            let after: HashSet<SocketAddr> = self.world().addresses().collect();
+            let after = self.world().addresses().clone();
             let retiring =
                 self.pool.retire_unless(|it| after.contains(&it) || !before.contains(&it));
             let pause = RETIRE_WINDOW / u32::try_from(retiring.len().max(1)).unwrap_or(u32::MAX);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::balance::Endpoints;
 use crate::balance::Site;
@@ -53,6 +53,8 @@ pub struct World {
     pub local: Arc<Service>,
     /// How what is no service of ours is reached.
     pub passthrough: Arc<Service>,
+    /// The addresses of all instances, collected here lest every worker does so.
+    addresses: Arc<HashSet<SocketAddr>>,
     endpoints: Box<[Arc<Endpoints>]>,
     budgets: HashMap<ServiceName, Arc<Budget>>,
     local_budget: Arc<Budget>,
@@ -107,6 +109,7 @@ impl World {
             local_budget: Budget::succeed(old.map(|old| &old.local_budget), local.retries.budget),
             local: Arc::new(local),
             passthrough: Arc::new(alone(&config.defaults)),
+            addresses: Arc::new(addresses(&catalog)),
             endpoints,
             routes,
             config,
@@ -168,8 +171,8 @@ impl World {
     }
 
     /// Returns the addresses of all instances, for the pools to drop connections to others.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.catalog.services().flat_map(|(_, instances)| instances.keys().copied())
+    pub fn addresses(&self) -> &Arc<HashSet<SocketAddr>> {
+        &self.addresses
     }
 
     /// Returns whether the operator knows this tenant, so that it may be a label.
@@ -181,6 +184,10 @@ impl World {
     pub(super) fn budget(&self, service: Option<&ServiceName>) -> &Arc<Budget> {
         service.and_then(|name| self.budgets.get(name)).unwrap_or(&self.local_budget)
     }
+}
+
+fn addresses(catalog: &Catalog) -> HashSet<SocketAddr> {
+    catalog.services().flat_map(|(_, instances)| instances.keys().copied()).collect()
 }
 
 /// What a scheduler says to callers where we are; empty if it says nothing.

@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use crate::cli::{Files, Said, command};
 
 /// A node as a process.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
     /// Starts one, and waits until it says where it listens.
-    fn start(files: &Files, arguments: &[&str]) -> Self {
+    pub(crate) fn start(files: &Files, arguments: &[&str]) -> Self {
         let arguments = [&["registry"], arguments].concat();
         let mut child = command(files.directory.path(), &arguments)
             .stdout(Stdio::piped())
@@ -34,7 +34,7 @@ impl Process {
         Self { child, address }
     }
 
-    fn tell(&self, what: Signal) {
+    pub(crate) fn tell(&self, what: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), what).unwrap();
     }
 
@@ -56,7 +56,7 @@ impl Drop for Process {
     }
 }
 
-const ALONE: &[&str] = &["--listen", "127.0.0.1:0", "--host", "here"];
+pub(crate) const ALONE: &[&str] = &["--listen", "127.0.0.1:0", "--host", "here"];
 
 fn with_token(files: &Files) {
     std::fs::write(files.directory.path().join("token"), "sesame\n").unwrap();

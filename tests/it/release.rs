@@ -1,32 +1,28 @@
 //! A release of every instance of a service under load fails nobody, and neither does a registry that
 //! is gone.
 //!
-//! The caller's sidecar follows the registry as a source would: its instances are those the registry
-//! knows, and while that is gone, those it knew last.
+//! The caller's sidecar knows nobody but by the registry; so does nobody's file.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
+use dyelane::registry::node::Settings;
+use dyelane::registry::server::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::harness::app::{App, answer_with};
 use super::harness::caller::Caller;
-use super::harness::registry::FakeRegistry;
-use super::harness::side::{Side, add_instance, table};
-use super::harness::{BASELINE, within};
+use super::harness::side::{Side, table};
+use super::harness::within;
 
 const USER: &str = "user.shop";
 /// Instances of the service.
 const FLEET: usize = 3;
 /// Callers that ask without pause.
 const CALLERS: usize = 8;
-/// What the caller's sidecar is told.
-const CALLER: &str = "runtime.poll = '100ms'";
 /// How many seconds the registry is gone, if a person wants to see it for longer.
 const OUTAGE: &str = "DYELANE_TEST_OUTAGE_SECONDS";
 
@@ -38,58 +34,54 @@ struct Pod {
 
 impl Pod {
     /// Starts one that takes requests at `inbound`, beside an application of its own.
-    async fn start(host: usize, inbound: &str, registry: &FakeRegistry) -> Self {
+    async fn start(host: usize, inbound: &str, registry: SocketAddr) -> Self {
         let app = App::start(|request| answer_with("app".to_owned(), request));
         let told = format!(
             "workload = {{ service = '{USER}', address = '{}' }}
              inbound.listen = '{inbound}'
              runtime.drain_delay = '300ms'
-             registration.addresses = ['{}']
+             registration.addresses = ['{registry}']
              registration.hostname = 'pod-{host}'
              registration.renew = '1s'
              registration.health = {{ kind = 'http', path = '/', interval = '100ms' }}",
             app.address(),
-            registry.address()
         );
         Self { app, side: Side::start(table(&told)).await }
+    }
+
+    fn address(&self) -> String {
+        self.side.inbound().to_string()
     }
 }
 
 /// The service, its callers' sidecar and the load.
 struct Fleet {
-    registry: Arc<FakeRegistry>,
+    /// None: it is gone.
+    registry: Option<Registry>,
+    at: SocketAddr,
     caller: Side,
     pods: Vec<Pod>,
     next: usize,
     answered: watch::Sender<usize>,
     enough: CancellationToken,
     load: JoinSet<Result<(), String>>,
-    following: JoinSet<()>,
 }
 
 impl Fleet {
     /// Starts everything; requests pass when this returns.
     async fn start() -> Self {
-        let registry = Arc::new(FakeRegistry::start());
+        let registry = Registry::start(Settings::default()).await.unwrap();
+        let at = registry.address();
         let mut pods = Vec::new();
         for host in 0..FLEET {
-            pods.push(Pod::start(host, "127.0.0.1:0", &registry).await);
+            pods.push(Pod::start(host, "127.0.0.1:0", at).await);
         }
-        registry.until(|it| it.known().len() == FLEET).await;
-        let caller = Side::start(table(CALLER)).await;
-        let mut following = JoinSet::new();
-        following.spawn(follow(registry.clone(), caller.file().to_owned()));
+        let told = format!("discovery.registry.addresses = ['{at}']");
+        let caller = Side::start(table(&told)).await;
         let (answered, enough) = (watch::Sender::new(0), CancellationToken::new());
-        let mut fleet = Self {
-            registry,
-            caller,
-            pods,
-            next: FLEET,
-            answered,
-            enough,
-            load: JoinSet::new(),
-            following,
-        };
+        let load = JoinSet::new();
+        let registry = Some(registry);
+        let mut fleet = Self { registry, at, caller, pods, next: FLEET, answered, enough, load };
         fleet.until_called(|it| it.len() == FLEET).await;
         for _ in 0..CALLERS {
             let through = Caller::http2(fleet.caller.outbound()).await;
@@ -111,16 +103,23 @@ impl Fleet {
         within(answered.wait_for(|it| *it >= enough)).await.unwrap();
     }
 
+    fn addresses(&self) -> BTreeSet<String> {
+        self.pods.iter().map(Pod::address).collect()
+    }
+
     /// Puts a new instance in the place of the oldest: the new one first, then the old one ends.
     async fn replace_one(&mut self) {
-        let new = Pod::start(self.next, "127.0.0.1:0", &self.registry).await;
+        let new = Pod::start(self.next, "127.0.0.1:0", self.at).await;
         self.next += 1;
-        let address = new.side.inbound().to_string();
+        let address = new.address();
         self.pods.push(new);
         self.until_called(|it| it.contains(&address)).await;
         let old = self.pods.remove(0);
+        let address = old.address();
         old.side.stop().await;
         drop(old.app);
+        // Nothing held it back: it is known to be gone at once.
+        self.until_called(|it| !it.contains(&address)).await;
         self.until_more(100).await;
     }
 
@@ -131,12 +130,33 @@ impl Fleet {
         side.stop().await;
         drop(app);
         self.until_more(50).await;
-        let again = Pod::start(self.next, &address.to_string(), &self.registry).await;
+        let again = Pod::start(self.next, &address.to_string(), self.at).await;
         self.next += 1;
         again.side.until("/readyz", |it| it.status == 200).await;
         // The next one ends when this one takes requests again.
         again.app.until_seen(again.app.seen().len() + 20).await;
         self.pods.push(again);
+    }
+
+    /// The registry is gone.
+    async fn lose_registry(&mut self) {
+        self.registry.take().unwrap().stop().await;
+        self.caller.until_metric("discovery_source_up{source=\"registry\"}", 0).await;
+    }
+
+    /// It is there again, and knows nobody.
+    async fn regain_registry(&mut self) {
+        let started = async {
+            loop {
+                let settings = Settings { listen: self.at, ..Settings::default() };
+                if let Ok(registry) = Registry::start(settings).await {
+                    return registry;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        self.registry = Some(within(started).await);
+        self.caller.until_metric("discovery_source_up{source=\"registry\"}", 1).await;
     }
 
     /// Ends the load; returns how many requests were answered, if none failed.
@@ -145,7 +165,6 @@ impl Fleet {
         while let Some(ended) = within(self.load.join_next()).await {
             ended.unwrap().unwrap();
         }
-        self.following.shutdown().await;
         *self.answered.borrow()
     }
 }
@@ -166,31 +185,6 @@ async fn ask(
     Ok(())
 }
 
-/// Tells the caller's sidecar of those the registry knows, while there is a registry.
-async fn follow(registry: Arc<FakeRegistry>, file: PathBuf) {
-    let mut told = BTreeSet::new();
-    let mut changed = registry.changed();
-    loop {
-        let known = registry.addresses();
-        if registry.is_there() && known != told {
-            write(&file, &known);
-            told = known;
-        }
-        changed.changed().await.unwrap();
-    }
-}
-
-/// Has the caller's sidecar know these, as soon as it looks at its file again.
-fn write(file: &Path, known: &BTreeSet<SocketAddr>) {
-    let mut table = table(CALLER);
-    for address in known {
-        add_instance(&mut table, USER, BASELINE, *address);
-    }
-    let next = file.with_extension("next");
-    std::fs::write(&next, table.to_string()).unwrap();
-    std::fs::rename(next, file).unwrap();
-}
-
 /// The addresses of a catalog, as operators are shown it.
 fn instances(catalog: &[u8]) -> BTreeSet<String> {
     let catalog: serde_json::Value = serde_json::from_slice(catalog).unwrap();
@@ -202,14 +196,15 @@ fn instances(catalog: &[u8]) -> BTreeSet<String> {
 #[tokio::test]
 async fn a_release_of_every_instance_under_load_fails_nobody() {
     let mut fleet = Fleet::start().await;
-    let before: BTreeSet<SocketAddr> = fleet.registry.addresses();
+    let before = fleet.addresses();
 
     for _ in 0..FLEET {
         fleet.replace_one().await;
     }
 
-    let after = fleet.registry.addresses();
+    let after = fleet.addresses();
     assert!(after.len() == FLEET && after.is_disjoint(&before), "{before:?} {after:?}");
+    fleet.until_called(|it| *it == after).await;
     assert!(fleet.finish().await > 0);
 }
 
@@ -218,7 +213,7 @@ async fn a_release_under_load_fails_nobody_though_the_registry_dies_half_way() {
     let mut fleet = Fleet::start().await;
 
     fleet.replace_one().await;
-    fleet.registry.die().await;
+    fleet.lose_registry().await;
     for _ in 0..FLEET {
         fleet.restart_one().await;
     }
@@ -228,15 +223,40 @@ async fn a_release_under_load_fails_nobody_though_the_registry_dies_half_way() {
 
 #[tokio::test]
 async fn an_outage_of_the_registry_loses_no_request_and_everybody_returns() {
-    let fleet = Fleet::start().await;
+    let mut fleet = Fleet::start().await;
     let seconds = std::env::var(OUTAGE).ok().and_then(|it| it.parse().ok()).unwrap_or(2);
 
-    fleet.registry.die().await;
+    fleet.lose_registry().await;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    fleet.registry.forget();
-    fleet.registry.revive();
-    fleet.registry.until(|it| it.known().len() == FLEET).await;
+    fleet.regain_registry().await;
+    let everybody = fleet.addresses();
+    fleet.until_called(|it| *it == everybody).await;
+    fleet.caller.until_metric("discovery_held_instances{source=\"registry\"}", 0).await;
 
     fleet.until_more(100).await;
+    assert!(fleet.finish().await > 0);
+}
+
+#[tokio::test]
+async fn a_release_goes_on_as_soon_as_the_registry_is_back() {
+    let mut fleet = Fleet::start().await;
+
+    fleet.replace_one().await;
+    fleet.lose_registry().await;
+    fleet.restart_one().await;
+    fleet.regain_registry().await;
+    for _ in 0..FLEET {
+        let new = Pod::start(fleet.next, "127.0.0.1:0", fleet.at).await;
+        fleet.next += 1;
+        fleet.pods.push(new);
+        let old = fleet.pods.remove(0);
+        let everybody = fleet.addresses();
+        // Those that are no longer named are held for a while: whoever is new is known all the same.
+        fleet.until_called(|it| it.is_superset(&everybody)).await;
+        old.side.stop().await;
+        drop(old.app);
+        fleet.until_more(100).await;
+    }
+
     assert!(fleet.finish().await > 0);
 }

@@ -15,33 +15,33 @@ use crate::model::{self, Origin, ServiceName, Status};
 
 /// `GET apps/` and `GET apps/delta`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Answer {
-    pub(super) applications: Object<Applications>,
+pub(in crate::discovery) struct Answer {
+    pub(in crate::discovery) applications: Object<Applications>,
 }
 
 /// Applications, and what their instances sum up to.
 #[derive(Debug, Deserialize)]
-pub(super) struct Applications {
-    /// The instances there are of each status: `DOWN_1_UP_12_`.
+pub(in crate::discovery) struct Applications {
+    /// The instances there are of each status: `DOWN_1_UP_12_`. None: it does not say.
     #[serde(default, rename = "apps__hashcode")]
-    pub(super) hash: Text,
+    pub(in crate::discovery) hash: Option<Text>,
     #[serde(default)]
-    pub(super) application: Several<Application>,
+    pub(in crate::discovery) application: Several<Application>,
 }
 
 /// One application.
 #[derive(Debug, Deserialize)]
-pub(super) struct Application {
+pub(in crate::discovery) struct Application {
     #[serde(default)]
-    pub(super) name: Text,
+    pub(in crate::discovery) name: Text,
     #[serde(default)]
-    pub(super) instance: Several<Instance>,
+    pub(in crate::discovery) instance: Several<Instance>,
 }
 
 /// One instance.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Instance {
+pub(in crate::discovery) struct Instance {
     #[serde(default, rename = "instanceId")]
     own_id: Text,
     #[serde(default)]
@@ -63,7 +63,7 @@ pub(super) struct Instance {
     #[serde(default)]
     data_center_info: Object<DataCenter>,
     #[serde(default)]
-    pub(super) action_type: Text,
+    pub(in crate::discovery) action_type: Text,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Port {
 
 /// Metadata keys that name things.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keys {
+pub(in crate::discovery) struct Keys {
     lane: Vec<Arc<str>>,
     cluster: Vec<Arc<str>>,
     zone: Vec<Arc<str>>,
@@ -116,7 +116,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The keys that a file names.
-    pub(super) fn of(source: &EurekaSource) -> Self {
+    pub(in crate::discovery) fn of(source: &EurekaSource) -> Self {
         Self {
             lane: source.lane_keys.clone(),
             cluster: source.cluster_keys.clone(),
@@ -132,7 +132,7 @@ impl Keys {
 
 impl Instance {
     /// Returns what tells it from others of its application.
-    pub(super) fn id(&self) -> &Arc<str> {
+    pub(in crate::discovery) fn id(&self) -> &Arc<str> {
         let data_center = self.data_center_info.0.as_ref();
         let amazon = data_center.and_then(|it| it.metadata.0.get("instance-id"));
         let given = [Some(&self.own_id), amazon].into_iter().flatten();
@@ -141,7 +141,7 @@ impl Instance {
     }
 
     /// Returns its status in capitals; UP if it says none, as servers have it.
-    pub(super) fn status(&self) -> String {
+    pub(in crate::discovery) fn status(&self) -> String {
         let status = self.status.0.to_ascii_uppercase();
         if status.is_empty() { "UP".to_owned() } else { status }
     }
@@ -177,7 +177,11 @@ impl Instance {
     ///
     /// # Errors
     /// Nobody could send a request there.
-    pub(super) fn instance(&self, app: &str, keys: &Keys) -> Result<model::Instance, Unusable> {
+    pub(in crate::discovery) fn instance(
+        &self,
+        app: &str,
+        keys: &Keys,
+    ) -> Result<model::Instance, Unusable> {
         let metadata = &self.metadata.0;
         let text = |text: &str| Some(Arc::from(text)).filter(|it: &Arc<str>| !it.is_empty());
         let said = |keys: &[Arc<str>]| first(metadata, keys).and_then(text);
@@ -205,7 +209,7 @@ impl Instance {
 }
 
 /// Returns what instances of these statuses sum up to, as servers write it.
-pub(super) fn sum<'a>(statuses: impl IntoIterator<Item = &'a str>) -> String {
+pub(in crate::discovery) fn sum<'a>(statuses: impl IntoIterator<Item = &'a str>) -> String {
     let mut counts = BTreeMap::<&str, usize>::new();
     for status in statuses {
         *counts.entry(status).or_default() += 1;

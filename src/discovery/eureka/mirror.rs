@@ -15,7 +15,7 @@ const MOST_INSTANCES: usize = 200_000;
 /// There are more instances than are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it has more than {MOST_INSTANCES} instances")]
-pub(super) struct TooMany;
+pub(in crate::discovery) struct TooMany;
 
 /// One instance.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ struct Kept {
 
 /// What a server said.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mirror {
+pub(in crate::discovery) struct Mirror {
     /// By application and id, without regard to the case of the former.
     apps: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Kept>>,
     /// Those of `said`, to be shared where nothing changed.
@@ -38,7 +38,7 @@ impl Mirror {
     ///
     /// # Errors
     /// There is more than is kept; nothing was taken in.
-    pub(super) fn take_everything(
+    pub(in crate::discovery) fn take_everything(
         &mut self,
         told: &Applications,
         keys: &Keys,
@@ -56,7 +56,11 @@ impl Mirror {
     ///
     /// # Errors
     /// There is more than is kept; nothing was taken in.
-    pub(super) fn take_delta(&mut self, told: &Applications, keys: &Keys) -> Result<(), TooMany> {
+    pub(in crate::discovery) fn take_delta(
+        &mut self,
+        told: &Applications,
+        keys: &Keys,
+    ) -> Result<(), TooMany> {
         let more: usize = told.application.0.iter().map(|it| it.instance.0.len()).sum();
         let count: usize = self.apps.values().map(BTreeMap::len).sum();
         if more.max(count) > MOST_INSTANCES {
@@ -82,12 +86,12 @@ impl Mirror {
     }
 
     /// Returns what its instances sum up to, as servers write it.
-    pub(super) fn sum(&self) -> String {
+    pub(in crate::discovery) fn sum(&self) -> String {
         sum(self.apps.values().flat_map(|it| it.values()).map(|it| &*it.status))
     }
 
     /// Returns what is known, in the catalog's words.
-    pub(super) fn said(&mut self) -> Said {
+    pub(in crate::discovery) fn said(&mut self) -> Said {
         let mut services = BTreeMap::<ServiceName, Instances>::new();
         let mut left_out = Vec::new();
         for (app, kept) in &self.apps {

@@ -15,11 +15,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{EurekaAddress, EurekaSource};
 use crate::discovery::belief::Witness;
-use crate::discovery::eureka::apps::{Answer, Applications, Keys};
-use crate::discovery::eureka::mirror::{Mirror, TooMany};
+use crate::discovery::eureka::apps::Applications;
+use crate::discovery::eureka::mirror::TooMany;
 use crate::discovery::feed::{Feed, Heard};
 use crate::discovery::rotation::Rotation;
 use crate::net::{Bounds, Client, ClientError, basic_credentials};
+
+pub(super) use apps::{Answer, Keys};
+pub(super) use mirror::Mirror;
 
 /// What bounds an exchange: a full answer may be long.
 const BOUNDS: Bounds =
@@ -125,10 +128,10 @@ impl Follower {
             None => false,
             Some(delta) => {
                 self.mirror.take_delta(&delta, &self.keys)?;
-                let is_whole = delta.hash.0.is_empty() || self.mirror.sum() == *delta.hash.0;
+                let (ours, theirs) = (self.mirror.sum(), delta.hash.as_ref());
+                let is_whole = theirs.is_none_or(|it| *it.0 == *ours);
                 if !is_whole {
-                    let (ours, theirs) = (self.mirror.sum(), &*delta.hash.0);
-                    tracing::debug!(ours, theirs, "changes were missed: everything is asked for");
+                    tracing::debug!(ours, ?theirs, "changes were missed: everything is asked for");
                 }
                 is_whole
             }

@@ -18,12 +18,12 @@ use crate::registry::scheduler::Scheduler;
 
 /// What every answer is wrapped in.
 #[derive(Debug, Deserialize)]
-pub(super) struct Envelope<T> {
-    pub(super) code: i64,
+pub(in crate::discovery) struct Envelope<T> {
+    pub(in crate::discovery) code: i64,
     #[serde(default)]
-    pub(super) message: Text,
+    pub(in crate::discovery) message: Text,
     #[serde(default = "Option::default")]
-    pub(super) data: Option<T>,
+    pub(in crate::discovery) data: Option<T>,
     #[serde(default)]
     error: Object<Missing>,
 }
@@ -37,20 +37,20 @@ struct Missing {
 
 impl<T> Envelope<T> {
     /// Takes out the services that are not there.
-    pub(super) fn missing(&mut self) -> Vec<Arc<str>> {
+    pub(in crate::discovery) fn missing(&mut self) -> Vec<Arc<str>> {
         self.error.0.take().and_then(|it| it.apps).unwrap_or_default()
     }
 }
 
 /// `fetch/all`: instances by service, of every environment, zone and status.
-pub(super) type Everything = BTreeMap<Arc<str>, Several<Instance>>;
+pub(in crate::discovery) type Everything = BTreeMap<Arc<str>, Several<Instance>>;
 
 /// `fetchs` and `polls`: services by name; one that has gone may be null.
-pub(super) type Apps = BTreeMap<Arc<str>, Object<App>>;
+pub(in crate::discovery) type Apps = BTreeMap<Arc<str>, Object<App>>;
 
 /// One service.
 #[derive(Debug, Deserialize)]
-pub(super) struct App {
+pub(in crate::discovery) struct App {
     #[serde(default)]
     instances: Zones,
     #[serde(default = "Option::default")]
@@ -75,7 +75,7 @@ impl Default for Zones {
 
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Instance {
+pub(in crate::discovery) struct Instance {
     #[serde(default)]
     env: Text,
     #[serde(default)]
@@ -145,13 +145,13 @@ impl Service {
 
 /// What a node said.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mirror {
+pub(in crate::discovery) struct Mirror {
     services: BTreeMap<Arc<str>, Service>,
 }
 
 impl Mirror {
     /// Another node is asked from now on: its times are its own.
-    pub(super) fn leave(&mut self) {
+    pub(in crate::discovery) fn leave(&mut self) {
         for service in self.services.values_mut() {
             service.latest = 0;
         }
@@ -159,12 +159,12 @@ impl Mirror {
 
     /// Returns when each of `names` changed last, as the node has it; 0 for one that it never told
     /// of.
-    pub(super) fn latest(&self, name: &str) -> i64 {
+    pub(in crate::discovery) fn latest(&self, name: &str) -> i64 {
         self.services.get(name).map_or(0, |it| it.latest)
     }
 
     /// Returns the services there are.
-    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(in crate::discovery) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.services.keys()
     }
 
@@ -172,7 +172,7 @@ impl Mirror {
     ///
     /// # Errors
     /// There is more than is kept; nothing was taken in.
-    pub(super) fn take_everything(
+    pub(in crate::discovery) fn take_everything(
         &mut self,
         wanted: &Wanted,
         told: Everything,
@@ -197,7 +197,7 @@ impl Mirror {
     ///
     /// # Errors
     /// There is more than is kept; nothing was taken in.
-    pub(super) fn take(
+    pub(in crate::discovery) fn take(
         &mut self,
         wanted: &Wanted,
         told: Apps,
@@ -231,7 +231,7 @@ impl Mirror {
     }
 
     /// Returns what is known, in the catalog's words.
-    pub(super) fn said(&self) -> Said {
+    pub(in crate::discovery) fn said(&self) -> Said {
         let mut said = Said::default();
         for (name, service) in &self.services {
             said.left_out.extend(service.translated.left_out.iter().cloned());

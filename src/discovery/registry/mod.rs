@@ -3,7 +3,7 @@
 //! One node is asked at a time. One that fails, hangs or is not ready is left for the next at once; what
 //! is known stays, and the next is told what that is, so that it tells the rest only.
 
-mod apps;
+pub(super) mod apps;
 mod mirror;
 mod polls;
 mod seen;
@@ -21,7 +21,10 @@ use crate::discovery::feed::{Feed, Heard};
 use crate::discovery::rotation::Rotation;
 use crate::net::{Bounds, Client, ClientError};
 
-use mirror::{Mirror, TooMany};
+use mirror::TooMany;
+
+pub(super) use mirror::{Mirror, Told};
+pub(super) use wanted::Wanted;
 
 /// What bounds an exchange, where it does not wait for news.
 const BOUNDS: Bounds =
@@ -62,7 +65,7 @@ pub(super) enum Trouble {
 /// What is kept while a registry is followed.
 struct Follower {
     source: RegistrySource,
-    wanted: wanted::Wanted,
+    wanted: Wanted,
     feed: Feed,
     names: Vec<Arc<str>>,
     rotation: Rotation,
@@ -81,7 +84,7 @@ pub(super) async fn follow(source: RegistrySource, consumer: Arc<str>, feed: Fee
     let mut random = fastrand::Rng::new();
     let names: Vec<Arc<str>> = source.addresses.iter().map(|it| it.as_str().into()).collect();
     let rotation = Rotation::new(names.len(), &mut random);
-    let wanted = wanted::Wanted::new(&source, consumer);
+    let wanted = Wanted::new(&source, consumer);
     let mut follower = Follower {
         source,
         wanted,

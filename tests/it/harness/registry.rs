@@ -1,9 +1,8 @@
 //! A registry of both dialects, as far as instances tell it of themselves: remembers what it was
 //! told, in order, and can forget, fail or go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt as _;
@@ -36,7 +35,6 @@ pub(crate) struct FakeRegistry {
     pub(crate) app: App,
     kept: Arc<Mutex<Kept>>,
     changed: watch::Sender<()>,
-    is_there: AtomicBool,
 }
 
 impl FakeRegistry {
@@ -52,7 +50,7 @@ impl FakeRegistry {
                 answer
             }
         });
-        Self { app, kept, changed, is_there: AtomicBool::new(true) }
+        Self { app, kept, changed }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -74,28 +72,14 @@ impl FakeRegistry {
         self.kept.lock().unwrap().known.keys().cloned().collect()
     }
 
-    /// Returns where the instances are that it knows.
-    pub(crate) fn addresses(&self) -> BTreeSet<SocketAddr> {
-        let kept = self.kept.lock().unwrap();
-        let urls = kept.known.values().filter_map(|it| it.get("addrs"));
-        urls.map(|it| it.rsplit('/').next().unwrap().parse().unwrap()).collect()
-    }
-
     /// Is gone, with every connection.
     pub(crate) async fn die(&self) {
-        self.is_there.store(false, Ordering::Relaxed);
         self.app.kill().await;
     }
 
     /// Is there again.
     pub(crate) fn revive(&self) {
         self.app.revive();
-        self.is_there.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether it is there.
-    pub(crate) fn is_there(&self) -> bool {
-        self.is_there.load(Ordering::Relaxed)
     }
 
     /// Forgets every instance.
@@ -106,11 +90,6 @@ impl FakeRegistry {
     /// Answers that it cannot, from now on or no longer.
     pub(crate) fn fail(&self, fails: bool) {
         self.kept.lock().unwrap().fails = fails;
-    }
-
-    /// Returns what changes whenever it is told something.
-    pub(crate) fn changed(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
     }
 
     /// Waits until what it was told is as `wanted`.

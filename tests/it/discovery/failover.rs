@@ -1,0 +1,86 @@
+//! A node that dies or hangs is left for another; where there is none, nothing changes.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::*;
+use crate::cli::Files;
+use crate::nodes::{ALONE, Process};
+
+/// Registers by HTTP with a node that is a process.
+async fn register_with(node: &Process, service: &str, host: &str, address: &str) {
+    let form = format!(
+        "/discovery/register?zone=z&env=prod&appid={service}&hostname={host}&status=1&addrs=http://{address}"
+    );
+    let answer = Caller::http1(node.address).ask("registry").path(&form).post("").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test]
+async fn another_node_is_followed_at_once_when_one_dies() {
+    let (one, other) = (node().await, node().await);
+    for node in [&one, &other] {
+        register(node, USER, "1", "10.0.0.1:80".parse().unwrap(), BASELINE);
+    }
+    let side = caller(&[&one, &other], "").await;
+    let source = side.until_source(|it| it["up"] == true).await;
+    let follows_one = source["node"] == one.address().to_string();
+    let (followed, other) = if follows_one { (one, other) } else { (other, one) };
+
+    drop(followed);
+    side.until_source(|it| it["node"] == other.address().to_string() && it["up"] == true).await;
+    register(&other, USER, "2", "10.0.0.2:80".parse().unwrap(), BASELINE);
+
+    side.until_known(USER, ["10.0.0.1:80", "10.0.0.2:80"].map(str::to_owned)).await;
+    assert_eq!(side.metric("discovery_source_up{source=\"registry\"}").await, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_left_within_seconds() {
+    let files = Files::with("");
+    let nodes = [Process::start(&files, ALONE), Process::start(&files, ALONE)];
+    for node in &nodes {
+        register_with(node, USER, "1", "10.0.0.1:80").await;
+    }
+    let side = Side::start(following(&nodes.each_ref().map(|it| it.address), "")).await;
+    let source = side.until_source(|it| it["up"] == true).await;
+    let (followed, other): (Vec<_>, Vec<_>) =
+        nodes.iter().partition(|it| source["node"] == it.address.to_string());
+
+    followed[0].tell(Signal::SIGSTOP);
+    let since = Instant::now();
+    register_with(other[0], USER, "2", "10.0.0.2:80").await;
+    side.until_known(USER, ["10.0.0.1:80", "10.0.0.2:80"].map(str::to_owned)).await;
+
+    println!("left after {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(15));
+    followed[0].tell(Signal::SIGCONT);
+}
+
+#[tokio::test]
+async fn with_no_node_left_everything_stays_as_it_was_until_one_returns() {
+    let registry = node().await;
+    let [one, blue] = ["baseline", "blue"].map(app);
+    register(&registry, USER, "1", one.address(), BASELINE);
+    register(&registry, USER, "2", blue.address(), "blue");
+    flip(&registry, "alice", "blue").await;
+    let side = caller(&[&registry], "").await;
+    side.until_metric("discovery_rules", 1).await;
+    let at = registry.address();
+
+    registry.stop().await;
+    side.until_metric("discovery_source_up{source=\"registry\"}", 0).await;
+    let during = (side.lane("alice").await, side.admin("/readyz").await.status);
+    let source = side.until_source(|it| it["up"] == false).await;
+    let again = node_at(at).await;
+    register(&again, USER, "1", one.address(), BASELINE);
+    register(&again, USER, "2", blue.address(), "blue");
+    side.until_metric("discovery_source_up{source=\"registry\"}", 1).await;
+
+    assert_eq!(during, ("blue".to_owned(), 200));
+    assert!(source["last_error"]["error"].as_str().unwrap().contains("cannot connect"), "{source}");
+    // Its rules are others now: it was started without any.
+    side.until_metric("discovery_rules", 0).await;
+    assert_eq!(side.lane("alice").await, "baseline");
+}
