@@ -153,9 +153,44 @@ pub struct Registration {
     /// it.
     #[serde(default)]
     pub slot: u32,
+    /// The hash of what the instance itself said when it last registered. What operators say over it
+    /// leaves this as it is. The store writes it.
+    #[serde(default)]
+    pub said: u64,
     /// What only Eureka knows of; none: it was registered by other means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eureka: Option<Box<EurekaPart>>,
+}
+
+impl Registration {
+    /// Returns the hash of what an instance itself says, all else left out: never 0.
+    pub fn hash(&self) -> u64 {
+        let mut hash = Sha1::new();
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        };
+        [&self.region, &self.version].into_iter().for_each(|it| add(it));
+        self.addrs.iter().for_each(|it| add(it));
+        add("");
+        self.metadata
+            .iter()
+            .for_each(|(key, value)| [key, value].into_iter().for_each(|it| add(it)));
+        add("");
+        match &self.eureka {
+            // Its standing may be what an operator has put over it.
+            Some(eureka) => {
+                add(&eureka.status);
+                let fields = eureka.fields.iter();
+                fields.for_each(|(key, value)| [key, value].into_iter().for_each(|it| add(it)));
+                hash.update(eureka.last_dirty.to_be_bytes());
+            }
+            None => hash.update([u8::from(self.status == Standing::Up)]),
+        }
+        hash.update(self.lease.unwrap_or_default().to_be_bytes());
+        let bits = first_128_bits(&hash.finalize());
+        u64::try_from(bits >> 64).unwrap_or_default().max(1)
+    }
 }
 
 /// What an instance registered by Eureka's API says beyond a [`Registration`].

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::net::{Bounds, Client, ClientError};
+use crate::net::{Bounds, Client, ClientError, DialError};
 use crate::registry::peers::cluster::{Cluster, State};
 use crate::registry::peers::protocol::{
     EXCHANGE_PATH, Failure, MOST_BODY, Next, Parcel, PeerKey, RulesView,
@@ -71,6 +71,9 @@ async fn exchange(client: &mut Client, parcel: &Parcel) -> Result<Parcel, Failur
     let asking = client.send(Method::POST, EXCHANGE_PATH, fields, Bytes::from(body), None);
     let answer = match timeout(WHOLE, asking).await {
         Err(_) | Ok(Err(ClientError::TimedOut { .. })) => return Err(Failure::TimedOut),
+        Ok(Err(ClientError::Connect { source: DialError::TimedOut { .. }, .. })) => {
+            return Err(Failure::Unconnected);
+        }
         Ok(Err(_)) => return Err(Failure::Broken),
         Ok(Ok(answer)) => answer,
     };

@@ -9,7 +9,7 @@ use crate::registry::peers::protocol::parcel::{Parcel, RuleName, Span, Speaker};
 use crate::registry::record::{Id, Record};
 use crate::registry::rules::Rule;
 
-/// How soon a lost node is tried again that did not answer in time: that took long enough.
+/// How soon a lost node is tried again where the last attempt took its time: that was long enough.
 const PROBE_SOON: Duration = Duration::from_millis(200);
 /// How soon one is tried again that could not be reached.
 const PROBE: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub(super) enum Reach {
 pub enum Failure {
     /// It did not within the time there is.
     TimedOut,
+    /// No connection came about within the time there is.
+    Unconnected,
     /// It could not be reached, or broke off.
     Broken,
     /// It answered, but not as a node of this cluster does.
@@ -180,12 +182,15 @@ impl Peer {
         random: &mut fastrand::Rng,
     ) -> bool {
         match self.reach {
-            Reach::Up { stumbled: false, .. } if why == Failure::Broken => {
+            Reach::Up { stumbled: false, .. }
+                if matches!(why, Failure::Broken | Failure::Unconnected) =>
+            {
                 self.reach = Reach::Up { stumbled: true, not_before: now + PAUSE };
                 return false;
             }
             Reach::Up { .. } => {
-                let pause = if why == Failure::TimedOut { PROBE_SOON } else { PROBE };
+                let took_long = matches!(why, Failure::TimedOut | Failure::Unconnected);
+                let pause = if took_long { PROBE_SOON } else { PROBE };
                 self.reach = Reach::Lost { probe_at: now + pause, pause: PROBE };
                 self.since = now;
                 self.drop_all();
@@ -196,7 +201,7 @@ impl Peer {
                 // hours of a cut the cluster is whole within seconds.
                 let is_missed = self.is_seed || self.speaker.is_some();
                 let pause = match why {
-                    Failure::TimedOut if is_missed => PROBE_SOON,
+                    Failure::TimedOut | Failure::Unconnected if is_missed => PROBE_SOON,
                     Failure::Broken if is_missed => PROBE,
                     _ => pause.saturating_mul(2).min(PROBE_RARELY),
                 };
