@@ -22,6 +22,8 @@ const OWN_SERVICE: &str = "infra.discovery";
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) at: Arc<str>,
+    /// Other names it is reached by.
+    pub(super) also: Vec<Arc<str>>,
     pub(super) zone: Arc<str>,
     /// The nodes it is told of at its start.
     pub(super) seeds: Vec<(Arc<str>, Arc<str>)>,

@@ -16,6 +16,7 @@ mod machine;
 mod network;
 mod promises;
 mod provider;
+mod scenes;
 mod weather;
 mod world;
 

@@ -7,9 +7,9 @@ use super::provider::{BEAT, Life, Promise, Provider};
 use super::world::World;
 
 /// How soon nodes that reach each other again speak to each other.
-const CONTACT: Duration = Duration::from_secs(2);
+pub(super) const CONTACT: Duration = Duration::from_secs(2);
 /// How soon after that all have the same.
-const AGREEMENT: Duration = Duration::from_secs(5);
+pub(super) const AGREEMENT: Duration = Duration::from_secs(5);
 
 fn processes(world: &World) -> impl Iterator<Item = &Process> {
     world.machines.iter().filter_map(|it| it.process.as_ref())
@@ -57,13 +57,13 @@ pub(super) fn hold_after(world: &mut World) {
     assert!(agrees(world), "all is quiet, and they differ");
 }
 
-fn agrees(world: &World) -> bool {
+pub(super) fn agrees(world: &World) -> bool {
     let mut digests = processes(world).map(Process::digests);
     let first = digests.next();
     digests.all(|it| Some(it) == first)
 }
 
-fn is_whole(world: &World) -> bool {
+pub(super) fn is_whole(world: &World) -> bool {
     let others = world.machines.len() - 1;
     world.machines.iter().all(|it| {
         let process = it.process.as_ref().unwrap();
@@ -73,7 +73,11 @@ fn is_whole(world: &World) -> bool {
 }
 
 /// Waits until something holds, and returns how long that took.
-fn wait(world: &mut World, most: Duration, holds: impl Fn(&World) -> bool) -> Option<Duration> {
+pub(super) fn wait(
+    world: &mut World,
+    most: Duration,
+    holds: impl Fn(&World) -> bool,
+) -> Option<Duration> {
     let start = world.now;
     while !holds(world) {
         if world.now - start > most {
@@ -96,7 +100,7 @@ fn await_agreement(world: &mut World) {
 
 /// Whoever renews is there on every node, as it last said it is: unless the only node that had heard
 /// that is gone, and another took the next renewal by what it knew.
-fn nothing_is_lost(world: &World) {
+pub(super) fn nothing_is_lost(world: &World) {
     for provider in world.providers.iter().filter(|it| it.life == Life::Runs) {
         for machine in &world.machines {
             let process = machine.process.as_ref().unwrap();
@@ -108,7 +112,7 @@ fn nothing_is_lost(world: &World) {
 }
 
 /// Whoever cancelled is on none.
-fn nothing_is_back(world: &World) {
+pub(super) fn nothing_is_back(world: &World) {
     let kept = |it: &Promise| it.is_end && it.is_latest;
     let ended = world.providers.iter().filter(|it| it.promise.as_ref().is_some_and(kept));
     for provider in ended.filter(|it| !it.is_bereft) {
@@ -143,7 +147,7 @@ fn rest_is_quiet(world: &mut World) {
 }
 
 /// What there is to know of a world that is not as it should be.
-fn told(world: &World) -> String {
+pub(super) fn told(world: &World) -> String {
     let mut text = format!("at {:?}\n", world.now);
     for machine in &world.machines {
         let process = machine.process.as_ref().unwrap();

@@ -94,6 +94,12 @@ impl Provider {
         Registration { addrs: vec![self.addr()], ..Registration::default() }
     }
 
+    /// Has something else to say of itself.
+    pub(super) fn say_anew(&mut self) {
+        self.revision += 1;
+        self.is_told = false;
+    }
+
     fn promised(&mut self, version: Version, is_end: bool) {
         let is_latest = version > self.latest;
         self.latest = self.latest.max(version);
@@ -172,8 +178,7 @@ impl World {
         let at = self.random.usize(0..self.machines.len());
         let provider = &mut self.providers[who];
         (provider.life, provider.at) = (Life::Runs, at);
-        provider.revision += 1;
-        provider.is_told = false;
+        provider.say_anew();
         self.beat_after(Duration::ZERO, who);
     }
 

@@ -170,6 +170,7 @@ fn machines(random: &mut Rng, clocks_are_wrong: bool) -> Vec<Machine> {
         let disk = (NodeId(number as u64 + 1), Rules::default());
         Machine {
             at: at(number),
+            also: Vec::new(),
             zone: zone(number),
             seeds: all.iter().take(if knows_all { count } else { 1 }).cloned().collect(),
             skew: if clocks_are_wrong { wrong } else { 0 },

@@ -300,7 +300,7 @@ impl World {
         self.sent += 1;
         self.count += 1;
         let back = Back { of, key, exchange: self.count };
-        let to = self.machines.iter().position(|it| it.at == *at);
+        let to = self.machines.iter().position(|it| it.at == *at || it.also.contains(at));
         let run = to.and_then(|it| self.of(it)).map(|it| it.run);
         let link = self.link(of, key).unwrap();
         link.exchange = Some(back.exchange);
