@@ -165,29 +165,30 @@ pub struct Registration {
 impl Registration {
     /// Returns the hash of what an instance itself says, all else left out: never 0.
     pub fn hash(&self) -> u64 {
+        let eureka = self.eureka.as_deref();
+        let standing = match eureka {
+            // Beside it an operator may have put another one in its place.
+            Some(eureka) => &*eureka.status,
+            None if self.status == Standing::Up => "up",
+            None => "waiting",
+        };
+        let numbers = [
+            u64::from(self.lease.unwrap_or_default()),
+            eureka.map_or(0, |it| it.last_dirty),
+            self.addrs.len() as u64,
+            self.metadata.len() as u64,
+        ];
+        let fields = eureka.iter().flat_map(|it| &it.fields);
+        let fields = self.metadata.iter().chain(fields).flat_map(|(key, value)| [key, value]);
+        let texts = [&self.region, &self.version].into_iter().chain(&self.addrs).chain(fields);
         let mut hash = Sha1::new();
-        let mut add = |text: &str| {
+        for number in numbers {
+            hash.update(number.to_be_bytes());
+        }
+        for text in texts.map(|it| &**it).chain([standing]) {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
-        };
-        [&self.region, &self.version].into_iter().for_each(|it| add(it));
-        self.addrs.iter().for_each(|it| add(it));
-        add("");
-        self.metadata
-            .iter()
-            .for_each(|(key, value)| [key, value].into_iter().for_each(|it| add(it)));
-        add("");
-        match &self.eureka {
-            // Its standing may be what an operator has put over it.
-            Some(eureka) => {
-                add(&eureka.status);
-                let fields = eureka.fields.iter();
-                fields.for_each(|(key, value)| [key, value].into_iter().for_each(|it| add(it)));
-                hash.update(eureka.last_dirty.to_be_bytes());
-            }
-            None => hash.update([u8::from(self.status == Standing::Up)]),
         }
-        hash.update(self.lease.unwrap_or_default().to_be_bytes());
         let bits = first_128_bits(&hash.finalize());
         u64::try_from(bits >> 64).unwrap_or_default().max(1)
     }
@@ -267,6 +268,26 @@ mod tests {
         let other = key(["prod", "a.", "bz", "h"]);
 
         assert_ne!(one.id(), other.id());
+    }
+
+    #[test]
+    fn a_hash_is_of_what_the_instance_says_and_of_nothing_else() {
+        let base = Registration { addrs: vec!["a".into(), "b".into()], ..Registration::default() };
+        let of_others =
+            Registration { slot: 7, registered: 8, up_since: 9, said: 10, ..base.clone() };
+        let metadata: BTreeMap<_, _> = [("a".into(), "b".into())].into();
+        let own = [
+            Registration { addrs: vec!["ab".into()], ..base.clone() },
+            Registration { addrs: vec![], metadata, ..base.clone() },
+            Registration { status: Standing::Waiting, ..base.clone() },
+            Registration { lease: Some(1), ..base.clone() },
+            Registration { region: "a".into(), ..base.clone() },
+        ];
+
+        assert_eq!(of_others.hash(), base.hash());
+        let hashes: std::collections::BTreeSet<_> =
+            own.iter().chain([&base]).map(Registration::hash).collect();
+        assert_eq!(hashes.len(), own.len() + 1);
     }
 
     #[test]

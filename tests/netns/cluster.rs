@@ -69,7 +69,9 @@ impl Cluster {
         let hosts = NODES.map(|number| host(&switch, number)).into_iter().collect();
         let mut cluster = Self { switch, hosts, folder: tempfile::tempdir().unwrap() };
         std::fs::write(cluster.path("token"), TOKEN).unwrap();
-        NODES.into_iter().for_each(|number| cluster.launch(number));
+        for number in NODES {
+            cluster.launch(number);
+        }
         cluster.until("all have met", async |it| it.is_whole().await).await;
         cluster
     }

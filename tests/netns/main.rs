@@ -71,15 +71,15 @@ for_both_families! {
 }
 
 async fn in_a_pod(family: Family, test: impl AsyncFnOnce(&Pod)) {
-    if is_possible("redirect", namespace::redirection_works()) {
+    if is_possible("redirect", &namespace::redirection_works()) {
         test(&Pod::start(family).await).await;
     }
 }
 
 /// Whether this machine lets us do what a test is about.
-fn is_possible(what: &str, works: Result<(), String>) -> bool {
+fn is_possible(what: &str, works: &Result<(), String>) -> bool {
     let is_required = std::env::var_os("REQUIRE_NETNS").is_some_and(|it| it == "1");
-    match &works {
+    match works {
         Err(why) if is_required => panic!("cannot {what} here: {why}"),
         Err(why) => eprintln!("not run, cannot {what} here: {why}"),
         Ok(()) => {}

@@ -12,7 +12,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Runs a test, unless this machine lets us make no networks.
 async fn in_namespaces(test: impl AsyncFnOnce()) {
-    if is_possible("join namespaces", namespace::switches_work()) {
+    if is_possible("join namespaces", &namespace::switches_work()) {
         test().await;
     }
 }
@@ -171,8 +171,12 @@ async fn a_registry_that_died_whole_has_its_rules_and_soon_its_instances() {
             async |it: &Cluster| it.ask(3, "GET /v1/rules/tenants/alice", "").await.status == 200;
         cluster.until("the rule is everywhere", has_rule).await;
 
-        NODES.into_iter().for_each(|number| cluster.kill(number));
-        NODES.into_iter().for_each(|number| cluster.launch(number));
+        for number in NODES {
+            cluster.kill(number);
+        }
+        for number in NODES {
+            cluster.launch(number);
+        }
         cluster.until("all have met again", async |it| it.is_whole().await).await;
         let read = async |it: &Cluster| it.ask(3, "GET /readyz", "").await.status == 200;
         cluster.until("it is read", read).await;

@@ -45,8 +45,8 @@ pub(super) async fn run(cluster: Arc<Cluster>, key: PeerKey, waker: Arc<Notify>)
             }
             Next::Gone => return,
         };
-        let token = cluster.node.settings().token.as_deref();
-        let taken = match exchange(&mut client, &parcel, token).await {
+        let secret = cluster.node.settings().token.as_deref();
+        let taken = match exchange(&mut client, &parcel, secret).await {
             Ok(answer) => cluster.with(|State { replica, random }, cluster| {
                 cluster
                     .node

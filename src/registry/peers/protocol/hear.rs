@@ -63,9 +63,6 @@ impl Replica {
         for renewal in &parcel.renewed {
             self.hear_renewal(*renewal, is_from_beyond, store, &mut answer, &mut room, now);
         }
-        for id in &parcel.wanted {
-            compare::send(store, *id, &mut answer, &mut room);
-        }
         if self.me.readable {
             let ours = Id(store.root());
             if parcel.root.is_some_and(|it| it != ours) {

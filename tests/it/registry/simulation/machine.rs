@@ -8,7 +8,7 @@ use std::time::Duration;
 use dyelane::registry::peers::protocol::{
     Failure, MOST_BODY, Next, Parcel, PeerKey, Replica, RulesView, Settings, Speaker,
 };
-use dyelane::registry::record::{Id, Key, Moment, NodeId, Record, Registration};
+use dyelane::registry::record::{Id, Key, Moment, NodeId, Registration};
 use dyelane::registry::rules::{Edit, Rule, Rules};
 use dyelane::registry::store::{self, Store};
 use fastrand::Rng;
@@ -122,15 +122,15 @@ impl Machine {
         Some(result)
     }
 
-    /// Renews a lease as a client of the node. The inner none: it is to register again.
-    pub(super) fn renew(&mut self, now: Duration, key: &Key) -> Option<Option<Arc<Record>>> {
+    /// Renews a lease as a client of the node. False: it is to register again.
+    pub(super) fn renew(&mut self, now: Duration, key: &Key) -> bool {
         let moment = self.moment(now);
-        let process = self.alive()?;
+        let Some(process) = self.alive() else { return false };
         let renewed = process.store.renew(key, moment);
         if let Some(record) = &renewed {
             process.replica.renewed(record.key.id(), record.version, moment);
         }
-        Some(renewed)
+        renewed.is_some()
     }
 
     /// Writes a tenant rule as an operator.
@@ -228,7 +228,10 @@ impl Machine {
 impl Process {
     fn moment(&self, now: Duration, skew: i64) -> Moment {
         let unix = DAWN + u64::try_from(now.as_nanos()).unwrap();
-        Moment { since_start: now - self.started, unix: unix.saturating_add_signed(skew) }
+        Moment {
+            since_start: now.saturating_sub(self.started),
+            unix: unix.saturating_add_signed(skew),
+        }
     }
 
     fn register_itself(&mut self, now: Moment) {

@@ -10,7 +10,7 @@
 //! DYELANE_SIMULATION_RUNS=1000 …      so many seeds, instead of a few
 //! ```
 //!
-//! The idea is FoundationDB's (Zhou et al., SIGMOD 2021, section 4) and sozu's.
+//! The idea is that of `FoundationDB` (Zhou et al., SIGMOD 2021, section 4).
 
 mod machine;
 mod network;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::machine::Process;
+use super::machine::{Machine, Process};
 use super::provider::{BEAT, Life, Promise, Provider};
 use super::world::World;
 
@@ -80,12 +80,12 @@ pub(super) fn wait(
 ) -> Option<Duration> {
     let start = world.now;
     while !holds(world) {
-        if world.now - start > most {
+        if world.now > start + most {
             return None;
         }
         world.pass(Duration::from_millis(100), hold_always);
     }
-    Some(world.now - start)
+    Some(world.now.saturating_sub(start))
 }
 
 fn await_contact(world: &mut World) {
@@ -148,24 +148,18 @@ fn rest_is_quiet(world: &mut World) {
 
 /// What there is to know of a world that is not as it should be.
 pub(super) fn told(world: &World) -> String {
-    let mut text = format!("at {:?}\n", world.now);
+    let mut lines = vec![format!("at {:?}", world.now)];
     for machine in &world.machines {
-        let process = machine.process.as_ref().unwrap();
-        text += &format!(
-            "{} of {}, skew {} s, readable {}, digests {:x?}\n",
-            machine.at,
-            machine.zone,
-            machine.skew / 1_000_000_000,
-            process.replica.is_readable(),
-            process.digests(),
-        );
-        for peer in process.replica.status(machine.moment(world.now)) {
-            text += &format!("    {peer:?}\n");
-        }
-        for provider in &world.providers {
-            let there = process.store.by_id(provider.id).map(|it| (it.version, &it.state));
-            text += &format!("    {} {:?} {there:?}\n", provider.key, provider.life);
-        }
+        let Machine { at, zone, skew, process, .. } = machine;
+        let Some(process) = process else { continue };
+        let (readable, digests) = (process.replica.is_readable(), process.digests());
+        lines.push(format!("{at} of {zone}, skew {skew}, readable {readable}, {digests:x?}"));
+        let peers = process.replica.status(machine.moment(world.now));
+        lines.extend(peers.iter().map(|it| format!("    {it:?}")));
+        lines.extend(world.providers.iter().map(|it| {
+            let there = process.store.by_id(it.id).map(|it| (it.version, &it.state));
+            format!("    {} {:?} {there:?}", it.key, it.life)
+        }));
     }
-    text
+    lines.join("\n")
 }

@@ -144,8 +144,7 @@ impl World {
     fn renew(&mut self, who: usize) {
         let provider = &mut self.providers[who];
         let machine = &mut self.machines[provider.at];
-        let is_known =
-            provider.is_told && machine.renew(self.now, &provider.key).flatten().is_some();
+        let is_known = provider.is_told && machine.renew(self.now, &provider.key);
         if !is_known {
             let (key, registration) = (provider.key.clone(), provider.registration());
             let write = |store: &mut Store, now| store.register(key, registration, now).unwrap();
