@@ -169,11 +169,11 @@ impl World {
         self.after(time, Event::Beat { who, beat });
     }
 
-    /// Lets time pass; `look` looks at the world after every tenth of a second.
+    /// Lets time pass; `look` looks at the world after every quarter of a second.
     pub(super) fn pass(&mut self, time: Duration, mut look: impl FnMut(&Self)) {
         let end = self.now + time;
         while self.now < end {
-            let until = (self.now + Duration::from_millis(100)).min(end);
+            let until = (self.now + Duration::from_millis(250)).min(end);
             self.run_until(until);
             look(self);
         }
