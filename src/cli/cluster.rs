@@ -43,6 +43,8 @@ struct Member {
     addr: String,
     zone: String,
     state: String,
+    /// Why it is not up; none: it is, or was not asked yet.
+    why: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,9 +128,11 @@ fn describe(answers: &Answers, known: &BTreeMap<&Authority, Status>) -> String {
     });
     text.extend(silent);
     let lost = known.iter().flat_map(|(node, it)| {
-        let lost = it.members.iter().filter(|member| member.state == "lost");
+        let lost = it.members.iter().filter(|member| member.state != "up");
         lost.map(move |member| {
-            format!("{node} does not reach {} of zone {}\n", member.addr, member.zone)
+            let Member { addr, zone, why, .. } = member;
+            let why = why.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+            format!("{node} does not reach {addr} of zone {zone}{why}\n")
         })
     });
     text.extend(lost);

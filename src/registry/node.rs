@@ -20,6 +20,7 @@ use crate::registry::api::{Ask, Reply};
 use crate::registry::dialect::eureka::Lists;
 use crate::registry::durable::{Directory, DurableError};
 use crate::registry::encoded::Encoded;
+use crate::registry::peers::protocol::{Counts, PeerStatus};
 use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
 use crate::registry::rulebook::{RuleError, Rulebook};
 use crate::registry::rules::{Edit, Rule};
@@ -129,6 +130,18 @@ pub type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// Answers what other nodes ask below `/v1/peer/`.
 pub type PeerDoor = Box<dyn Fn(Ask) -> Answering + Send + Sync>;
 
+/// How things stand with other nodes.
+#[derive(Debug, Clone, Default)]
+pub struct PeersView {
+    /// Each of them, but for other names of the same.
+    pub peers: Vec<PeerStatus>,
+    /// How often things happened since the start.
+    pub counts: Counts,
+}
+
+/// Says how things stand with other nodes.
+pub type PeersDoor = Box<dyn Fn() -> PeersView + Send + Sync>;
+
 /// The store, and what changed in it: together under one lock, so that an index means one state.
 #[derive(Debug)]
 struct Inner {
@@ -153,6 +166,7 @@ pub struct Node {
     members: Live<Vec<Member>>,
     outbox: OnceLock<Outbox>,
     peer_door: OnceLock<PeerDoor>,
+    peers_view: OnceLock<PeersDoor>,
     readable: CancellationToken,
     stopping: CancellationToken,
     metrics: RegistryMetrics,
@@ -203,6 +217,7 @@ impl Node {
             members: Live::new(Vec::new()),
             outbox: OnceLock::new(),
             peer_door: OnceLock::new(),
+            peers_view: OnceLock::new(),
             readable: CancellationToken::new(),
             stopping: CancellationToken::new(),
             metrics,
@@ -424,6 +439,16 @@ impl Node {
     /// Returns who answers other nodes; none: nobody does.
     pub fn peer_door(&self) -> Option<&PeerDoor> {
         self.peer_door.get()
+    }
+
+    /// Says who knows how things stand with other nodes. Who says so second is not heard.
+    pub fn set_peers_view(&self, view: PeersDoor) {
+        let _ = self.peers_view.set(view);
+    }
+
+    /// Returns how things stand with other nodes.
+    pub fn peers_view(&self) -> PeersView {
+        self.peers_view.get().map(|view| view()).unwrap_or_default()
     }
 
     fn tell_peers(&self, told: Told<'_>) {

@@ -158,10 +158,48 @@ pub struct Registration {
     /// it.
     #[serde(default)]
     pub slot: u32,
+    /// The hash of what the instance itself said when it last registered. What operators say over it
+    /// leaves this as it is. The store writes it.
+    #[serde(default)]
+    pub said: u64,
     /// What only Eureka knows of; none: it was registered by other means, and Eureka was told nothing
     /// of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eureka: Option<Box<EurekaPart>>,
+}
+
+impl Registration {
+    /// Returns the hash of what an instance itself says, all else left out: never 0.
+    pub fn hash(&self) -> u64 {
+        let eureka = self.eureka.as_deref();
+        let standing = match eureka {
+            // What is in force is an operator's word.
+            Some(EurekaPart { overridden: Some(_), .. }) => "",
+            Some(eureka) => eureka.status.name(),
+            None if self.status == Standing::Up => "up",
+            None => "waiting",
+        };
+        let said = eureka.and_then(|it| it.said.as_deref());
+        let said = said.map(|it| serde_json::to_string(it).unwrap_or_default());
+        let numbers = [
+            u64::from(self.lease.unwrap_or_default()),
+            self.addrs.len() as u64,
+            self.metadata.len() as u64,
+        ];
+        let fields = self.metadata.iter().flat_map(|(key, value)| [key, value]);
+        let texts = [&self.region, &self.version].into_iter().chain(&self.addrs).chain(fields);
+        let mut hash = Sha1::new();
+        for number in numbers {
+            hash.update(number.to_be_bytes());
+        }
+        let said = [standing, said.as_deref().unwrap_or_default()];
+        for text in texts.map(|it| &**it).chain(said) {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        let bits = first_128_bits(&hash.finalize());
+        u64::try_from(bits >> 64).unwrap_or_default().max(1)
+    }
 }
 
 /// What became of an instance.
@@ -222,6 +260,26 @@ mod tests {
         let other = key(["prod", "a.", "bz", "h"]);
 
         assert_ne!(one.id(), other.id());
+    }
+
+    #[test]
+    fn a_hash_is_of_what_the_instance_says_and_of_nothing_else() {
+        let base = Registration { addrs: vec!["a".into(), "b".into()], ..Registration::default() };
+        let of_others =
+            Registration { slot: 7, registered: 8, up_since: 9, said: 10, ..base.clone() };
+        let metadata: BTreeMap<_, _> = [("a".into(), "b".into())].into();
+        let own = [
+            Registration { addrs: vec!["ab".into()], ..base.clone() },
+            Registration { addrs: vec![], metadata, ..base.clone() },
+            Registration { status: Standing::Waiting, ..base.clone() },
+            Registration { lease: Some(1), ..base.clone() },
+            Registration { region: "a".into(), ..base.clone() },
+        ];
+
+        assert_eq!(of_others.hash(), base.hash());
+        let hashes: std::collections::BTreeSet<_> =
+            own.iter().chain([&base]).map(Registration::hash).collect();
+        assert_eq!(hashes.len(), own.len() + 1);
     }
 
     #[test]

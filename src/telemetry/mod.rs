@@ -30,4 +30,4 @@ pub use logging::{LogError, LogLevel, init_logging};
 pub use metrics::Metrics;
 pub use record::Record;
 pub use recorder::Recorder;
-pub use registry::RegistryMetrics;
+pub use registry::{PeerCounts, PeerSample, RegistryMetrics};

@@ -2,8 +2,10 @@
 //!
 //! What each means is in `docs/metrics.md`; a test holds the two together.
 
+use std::time::Duration;
+
 use prometheus::{
-    HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, Result, TextEncoder,
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result, TextEncoder,
 };
 
 use crate::telemetry::declare::Declare;
@@ -41,6 +43,106 @@ pub struct RegistryMetrics {
     pub rules: IntGauge,
     /// Whether there is something worth reading.
     pub readable: IntGauge,
+    /// What is known of other nodes.
+    pub peers: PeerMetrics,
+    /// Requests of nodes without our token.
+    pub strangers: IntCounter,
+}
+
+/// What is known of other nodes, as of the moment it is asked for.
+#[derive(Debug)]
+pub struct PeerMetrics {
+    up: IntGaugeVec,
+    waiting: IntGaugeVec,
+    silence: IntGaugeVec,
+    counts: [IntCounter; 6],
+}
+
+/// What is known of one other node.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerSample<'a> {
+    /// Where it is reached.
+    pub at: &'a str,
+    /// Its zone.
+    pub zone: &'a str,
+    /// Whether it answers.
+    pub is_up: bool,
+    /// What waits to be sent to it.
+    pub waiting: usize,
+    /// How long ago it last answered; none: never.
+    pub silence: Option<Duration>,
+}
+
+/// How often things happened since the start.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerCounts {
+    /// Records sent to others.
+    pub records_sent: u64,
+    /// Renewals sent to others.
+    pub renewals_sent: u64,
+    /// Records of others that were later than ours.
+    pub records_taken: u64,
+    /// Comparings of everything.
+    pub compared: u64,
+    /// Those that found a difference.
+    pub differed: u64,
+    /// Nodes lost.
+    pub lost: u64,
+}
+
+impl PeerMetrics {
+    fn new(declare: &Declare<'_>) -> Result<Self> {
+        let by = &["peer", "zone"];
+        let counter = |name: &str, help: &str| declare.counter(name, help);
+        Ok(Self {
+            up: declare.gauges("dyelane_registry_peer_up", "Whether a node answers.", by)?,
+            waiting: declare.gauges(
+                "dyelane_registry_peer_queue",
+                "Records and renewals that wait to be sent to a node.",
+                by,
+            )?,
+            silence: declare.gauges(
+                "dyelane_registry_peer_silence_seconds",
+                "How long ago a node last answered.",
+                by,
+            )?,
+            counts: [
+                counter("dyelane_registry_records_sent_total", "Records sent to other nodes.")?,
+                counter("dyelane_registry_renewals_sent_total", "Renewals sent to other nodes.")?,
+                counter(
+                    "dyelane_registry_records_taken_total",
+                    "Records of other nodes that were later than this one's.",
+                )?,
+                counter("dyelane_registry_compared_total", "Comparings of all there is.")?,
+                counter(
+                    "dyelane_registry_repaired_total",
+                    "Comparings that found a difference and mended it.",
+                )?,
+                counter("dyelane_registry_peer_lost_total", "Times a node no longer answered.")?,
+            ],
+        })
+    }
+
+    /// Takes how things stand now; nodes that are no longer known are known no more.
+    pub fn set<'a>(&self, peers: impl Iterator<Item = PeerSample<'a>>, counts: PeerCounts) {
+        [&self.up, &self.waiting, &self.silence].into_iter().for_each(IntGaugeVec::reset);
+        let number = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
+        for peer in peers {
+            let by = &[peer.at, peer.zone];
+            self.up.with_label_values(by).set(i64::from(peer.is_up));
+            self.waiting.with_label_values(by).set(number(peer.waiting));
+            if let Some(silence) = peer.silence {
+                let seconds = i64::try_from(silence.as_secs()).unwrap_or(i64::MAX);
+                self.silence.with_label_values(by).set(seconds);
+            }
+        }
+        let PeerCounts { records_sent, renewals_sent, records_taken, compared, differed, lost } =
+            counts;
+        let now = [records_sent, renewals_sent, records_taken, compared, differed, lost];
+        for (counter, now) in self.counts.iter().zip(now) {
+            counter.inc_by(now.saturating_sub(counter.get()));
+        }
+    }
 }
 
 impl RegistryMetrics {
@@ -90,11 +192,16 @@ impl RegistryMetrics {
             )?,
             rules: gauge("dyelane_registry_rules", "Tenant rules, removed ones included.")?,
             readable: gauge("dyelane_registry_readable", "Whether reads are answered.")?,
+            peers: PeerMetrics::new(&declare)?,
+            strangers: declare.counter(
+                "dyelane_registry_peer_refused_total",
+                "Requests of nodes that did not show our token.",
+            )?,
         })
     }
 
     /// Counts a request: how it was answered, and how long that took if that means anything.
-    pub fn answered(&self, call: &str, code: &str, took: Option<std::time::Duration>) {
+    pub fn answered(&self, call: &str, code: &str, took: Option<Duration>) {
         self.requests.with_label_values(&[call, code]).inc();
         if let Some(took) = took {
             self.durations.with_label_values(&[call]).observe(took.as_secs_f64());

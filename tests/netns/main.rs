@@ -1,16 +1,19 @@
-//! Real redirection: iptables sends what an application sends and receives to the sidecar.
+//! Real networks: iptables sends what an application sends and receives to the sidecar; the nodes of a
+//! registry are cut off from each other.
 //!
-//! Each test makes two network namespaces joined by one cable, the pod and the world outside. They
-//! vanish with the threads that made them, so fixed ports are free in each. The sidecar runs as the
-//! user whose packets are left alone; whatever a test connects inside the pod, it does as the
-//! application.
+//! A test of redirection makes two network namespaces joined by one cable, the pod and the world
+//! outside. The sidecar runs as the user whose packets are left alone; whatever a test connects inside
+//! the pod, it does as the application. A test of the registry makes one for each node, and one for the
+//! switch between them. They vanish with the threads that made them, so fixed ports are free in each.
 //!
-//! Needs root and iptables. Without them the tests say so and pass, unless `REQUIRE_NETNS=1`.
+//! Needs root, `ip`, and for redirection iptables. Without them the tests say so and pass, unless `REQUIRE_NETNS=1`.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod cluster;
 mod namespace;
 mod pod;
+mod registry;
 mod server;
 
 use std::net::SocketAddr;
@@ -68,13 +71,20 @@ for_both_families! {
 }
 
 async fn in_a_pod(family: Family, test: impl AsyncFnOnce(&Pod)) {
-    match namespace::redirection_works() {
-        Ok(()) => test(&Pod::start(family).await).await,
-        Err(why) if std::env::var_os("REQUIRE_NETNS").is_some_and(|it| it == "1") => {
-            panic!("cannot redirect here: {why}")
-        }
-        Err(why) => eprintln!("not run, cannot redirect here: {why}"),
+    if is_possible("redirect", &namespace::redirection_works()) {
+        test(&Pod::start(family).await).await;
     }
+}
+
+/// Whether this machine lets us do what a test is about.
+fn is_possible(what: &str, works: &Result<(), String>) -> bool {
+    let is_required = std::env::var_os("REQUIRE_NETNS").is_some_and(|it| it == "1");
+    match works {
+        Err(why) if is_required => panic!("cannot {what} here: {why}"),
+        Err(why) => eprintln!("not run, cannot {what} here: {why}"),
+        Ok(()) => {}
+    }
+    works.is_ok()
 }
 
 async fn lanes(pod: &Pod) {

@@ -77,6 +77,12 @@ impl Namespace {
     }
 }
 
+/// Whether this machine lets us join namespaces; if not, why.
+pub(crate) fn switches_work() -> Result<(), String> {
+    let namespace = Namespace::new().map_err(|error| format!("unshare: {error}"))?;
+    namespace.command("ip link add switch type bridge")
+}
+
 /// Whether this machine lets us redirect packets; if not, why.
 pub(crate) fn redirection_works() -> Result<(), String> {
     let namespace = Namespace::new().map_err(|error| format!("unshare: {error}"))?;

@@ -11,6 +11,7 @@ pub mod reply;
 pub mod routes;
 pub mod rules;
 pub mod status;
+pub mod token;
 pub mod watch;
 
 pub use ask::Ask;

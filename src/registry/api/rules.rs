@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::model::{InvalidName, LaneName, TenantId};
 use crate::registry::api::reply::{self, Reply};
+use crate::registry::api::token::{self, Untrusted};
 use crate::registry::api::{Ask, routes};
 use crate::registry::node::Node;
 use crate::registry::rulebook::RuleError;
@@ -181,20 +182,13 @@ fn time(query: &str) -> Result<Option<Duration>, Refusal> {
     if (SHORTEST..=LONGEST).contains(&time) { Ok(Some(time)) } else { Err(Refusal::Time) }
 }
 
-/// Refuses who does not have the token, in a time that tells nothing of it.
+/// Refuses who does not have the token.
 fn authorize(token: Option<&str>, field: Option<&str>) -> Result<(), Refusal> {
     let token = token.ok_or(Refusal::Closed)?;
-    let (scheme, given) = field.and_then(|it| it.split_once(' ')).ok_or(Refusal::Nameless)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Nameless);
-    }
-    if is_same(token.as_bytes(), given.trim().as_bytes()) { Ok(()) } else { Err(Refusal::Stranger) }
-}
-
-/// Compares two texts in a time that depends on their lengths alone.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let differences = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
-    std::hint::black_box(differences) == 0 && one.len() == other.len()
+    token::check(token, field).map_err(|it| match it {
+        Untrusted::Nameless => Refusal::Nameless,
+        Untrusted::Stranger => Refusal::Stranger,
+    })
 }
 
 #[cfg(test)]
@@ -206,14 +200,9 @@ mod tests {
         let status = |token, field| authorize(token, field).map_err(|it| it.status().as_u16());
 
         assert_eq!(status(Some("abc"), Some("Bearer abc")), Ok(()));
-        assert_eq!(status(Some("abc"), Some("bearer  abc")), Ok(()));
+        assert_eq!(status(Some("abc"), Some("Bearer abd")), Err(403));
+        assert_eq!(status(Some("abc"), None), Err(401));
         assert_eq!(status(None, Some("Bearer abc")), Err(403));
-        for stranger in ["Bearer abd", "Bearer ab", "Bearer abcd", "Bearer "] {
-            assert_eq!(status(Some("abc"), Some(stranger)), Err(403), "{stranger:?}");
-        }
-        for nameless in [None, Some("abc"), Some("Basic abc")] {
-            assert_eq!(status(Some("abc"), nameless), Err(401), "{nameless:?}");
-        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How a node is: for probes, for Prometheus, for its operator.
 
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::registry::api::reply::{self, Reply};
-use crate::registry::node::Node;
-use crate::telemetry::RegistryMetrics;
+use crate::registry::node::{Member, Node, PeersView};
+use crate::registry::peers::protocol::{Counts, Failure, PeerStatus};
+use crate::telemetry::{PeerCounts, PeerSample, RegistryMetrics};
 
 /// Says whether reads are answered.
 pub(super) fn readyz(node: &Node) -> Reply {
@@ -33,8 +34,46 @@ pub(super) fn metrics(node: &Node) -> Reply {
     metrics.watchers.set(gauge(node.hub().len()));
     metrics.rules.set(gauge(node.rulebook().now().rules.len()));
     metrics.readable.set(i64::from(node.is_readable()));
+    let PeersView { peers, counts } = node.peers_view();
+    let samples = peers.iter().map(|it| PeerSample {
+        at: &it.at,
+        zone: &it.zone,
+        is_up: it.is_up,
+        waiting: it.waiting,
+        silence: it.heard,
+    });
+    let Counts { records_sent, renewals_sent, records_taken, compared, differed, lost } = counts;
+    metrics.peers.set(
+        samples,
+        PeerCounts { records_sent, renewals_sent, records_taken, compared, differed, lost },
+    );
     let kind = HeaderValue::from_static(RegistryMetrics::CONTENT_TYPE);
     reply::bytes(StatusCode::OK, kind, metrics.render())
+}
+
+/// Tells of one node of the cluster; of this one nothing is known as of another.
+fn member(member: &Member, peer: Option<&PeerStatus>) -> Value {
+    let refused = |it: Failure| matches!(it, Failure::Refused | Failure::Untrusted);
+    let why = peer.and_then(|it| it.why).filter(|_| member.is_lost);
+    let state = match why {
+        _ if !member.is_lost => "up",
+        Some(why) if refused(why) => "refused",
+        _ => "lost",
+    };
+    let mut told = json!({"addr": &*member.addr, "zone": &*member.zone, "state": state});
+    let (Some(peer), Some(fields)) = (peer, told.as_object_mut()) else { return told };
+    let more = [
+        ("host", json!(&*peer.host)),
+        ("node", json!(peer.node.map(|it| it.0.to_string()))),
+        ("why", json!(why.map(|it| it.to_string()))),
+        ("seed", json!(peer.is_seed)),
+        ("since_seconds", json!(peer.since.as_secs())),
+        ("heard_seconds_ago", json!(peer.heard.map(|it| it.as_secs()))),
+        ("queue", json!(peer.waiting)),
+        ("comparing", json!(peer.is_comparing)),
+    ];
+    fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    told
 }
 
 /// Tells the operator what there is to know.
@@ -46,10 +85,9 @@ pub(super) fn status(node: &Node) -> Reply {
     });
     let settings = node.settings();
     let book = node.rulebook().now();
+    let peers = node.peers_view().peers;
     let members = node.members();
-    let members = members.iter().map(|it| {
-        json!({"addr": &*it.addr, "zone": &*it.zone, "state": if it.is_lost { "lost" } else { "up" }})
-    });
+    let members = members.iter().map(|it| member(it, peers.iter().find(|peer| peer.at == it.addr)));
     let status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "node": node.id().0.to_string(),

@@ -14,14 +14,14 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::registry::api::Ask;
 use crate::registry::api::reply::{self, Reply};
-use crate::registry::node::{Member, Node, Told};
+use crate::registry::api::{Ask, token};
+use crate::registry::node::{Member, Node, PeersView, Told};
 use crate::registry::peers::link;
 use crate::registry::peers::protocol::{
     EXCHANGE_PATH, MOST_BODY, News, Parcel, PeerKey, Replica, RulesView, Settings, Speaker,
@@ -100,6 +100,10 @@ impl Cluster {
                 work.notify_one();
             }
         }));
+        let view = Arc::downgrade(&cluster);
+        node.set_peers_view(Box::new(move || {
+            view.upgrade().map(|it| it.view()).unwrap_or_default()
+        }));
         let door = Arc::downgrade(&cluster);
         node.set_peer_door(Box::new(move |ask| {
             let door = door.upgrade();
@@ -159,6 +163,15 @@ impl Cluster {
         }
     }
 
+    /// Returns how things stand with the others.
+    fn view(&self) -> PeersView {
+        let now = self.node.now();
+        self.with(|State { replica, .. }, _| PeersView {
+            peers: replica.status(now),
+            counts: replica.counts(),
+        })
+    }
+
     /// Answers another node.
     async fn answer(&self, ask: Ask) -> Reply {
         if ask.path() != EXCHANGE_PATH {
@@ -170,6 +183,9 @@ impl Cluster {
                 reply::PLAIN,
                 "Method Not Allowed",
             );
+        }
+        if let Some(refusal) = self.refusal(&ask) {
+            return refusal;
         }
         if ask.body.len() > MOST_BODY {
             return reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the parcel is too long");
@@ -190,6 +206,19 @@ impl Cluster {
             self.node.merge_rules(received.rules).await;
         }
         reply::json(StatusCode::OK, &received.answer)
+    }
+
+    /// Returns the answer to who does not have our token, if there is one.
+    fn refusal(&self, ask: &Ask) -> Option<Reply> {
+        let token = self.node.settings().token.as_deref()?;
+        token::check(token, ask.header(&header::AUTHORIZATION)).err()?;
+        self.node.metrics().strangers.inc();
+        tracing::debug!(peer = %ask.peer, "somebody without our token speaks as a node");
+        let mut refusal =
+            reply::text(StatusCode::UNAUTHORIZED, "nodes of this registry show its token");
+        let bearer = HeaderValue::from_static("Bearer");
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        Some(refusal)
     }
 
     /// Does something with the replica, which has heard by then of all that was written before.
@@ -270,7 +299,7 @@ impl Inbox {
 fn log(news: &News) {
     match news {
         News::Found(peer) => tracing::info!(%peer, "a node answers"),
-        News::Lost(peer, why) => tracing::warn!(%peer, ?why, "a node no longer answers"),
+        News::Lost(peer, why) => tracing::warn!(%peer, %why, "a node does not answer"),
         News::Learned(peer) => tracing::info!(%peer, "a node was heard of"),
         News::Forgotten(peer) => tracing::info!(%peer, "a node is no longer asked for"),
         News::Twin(peer) => tracing::error!(%peer, "a node has the number of this one"),

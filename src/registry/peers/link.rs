@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::net::{Bounds, Client, ClientError};
+use crate::net::{Bounds, Client, ClientError, DialError};
+use crate::registry::api::token;
 use crate::registry::peers::cluster::{Cluster, State};
 use crate::registry::peers::protocol::{
     EXCHANGE_PATH, Failure, MOST_BODY, Next, Parcel, PeerKey, RulesView,
@@ -44,7 +45,8 @@ pub(super) async fn run(cluster: Arc<Cluster>, key: PeerKey, waker: Arc<Notify>)
             }
             Next::Gone => return,
         };
-        let taken = match exchange(&mut client, &parcel).await {
+        let secret = cluster.node.settings().token.as_deref();
+        let taken = match exchange(&mut client, &parcel, secret).await {
             Ok(answer) => cluster.with(|State { replica, random }, cluster| {
                 cluster
                     .node
@@ -64,19 +66,30 @@ pub(super) async fn run(cluster: Arc<Cluster>, key: PeerKey, waker: Arc<Notify>)
 }
 
 /// Sends a parcel and reads the answer to it.
-async fn exchange(client: &mut Client, parcel: &Parcel) -> Result<Parcel, Failure> {
+async fn exchange(
+    client: &mut Client,
+    parcel: &Parcel,
+    token: Option<&str>,
+) -> Result<Parcel, Failure> {
     let body = serde_json::to_vec(parcel).map_err(|_| Failure::Refused)?;
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(token) = token {
+        token::show(token, &mut fields);
+    }
     let asking = client.send(Method::POST, EXCHANGE_PATH, fields, Bytes::from(body), None);
     let answer = match timeout(WHOLE, asking).await {
         Err(_) | Ok(Err(ClientError::TimedOut { .. })) => return Err(Failure::TimedOut),
+        Ok(Err(ClientError::Connect { source: DialError::TimedOut { .. }, .. })) => {
+            return Err(Failure::Unconnected);
+        }
         Ok(Err(_)) => return Err(Failure::Broken),
         Ok(Ok(answer)) => answer,
     };
     match answer.status {
         StatusCode::OK => {}
         StatusCode::SERVICE_UNAVAILABLE => return Err(Failure::Broken),
+        StatusCode::UNAUTHORIZED => return Err(Failure::Untrusted),
         _ => return Err(Failure::Refused),
     }
     let answer: Parcel = serde_json::from_slice(&answer.body).map_err(|_| Failure::Refused)?;

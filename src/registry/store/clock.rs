@@ -36,6 +36,12 @@ impl Clock {
         Version { at: self.last.max(above), node: self.node }
     }
 
+    /// Returns a version just later than `replaced`: for what nobody has said, so that it goes before
+    /// nothing that was said meanwhile.
+    pub(super) fn over(&self, replaced: Version) -> Version {
+        Version { at: replaced.at.saturating_add(1), node: self.node }
+    }
+
     /// Hears of a peer's version.
     pub(super) fn hear(&mut self, at: u64, unix: u64) {
         if self.is_ahead(at, unix) {

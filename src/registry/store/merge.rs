@@ -46,7 +46,8 @@ impl Store {
     ///
     /// Where what we then have may not be what the instance itself last said, it is asked to
     /// register again at its next renewal: where a peer evicted a later registration than we know,
-    /// and where what a peer wrote is later than ours by a clock that cannot be believed.
+    /// and where the instance said something else to us than what it now is. So a clock that is
+    /// wrong wins until the next heartbeat, and no longer.
     pub fn merge(&mut self, record: Record, now: Moment) -> Merge {
         if record.version.at > LATEST {
             return Merge::Refused;
@@ -64,10 +65,7 @@ impl Store {
                 Merge::Refuted(self.refute(id, record, is_other, now))
             }
             Ordering::Greater => {
-                let is_ahead = self.clock.is_ahead(record.version.at, now.unix);
-                let is_doubted = is_ahead && self.speaks(entry, now);
                 self.put(id, record, Origin::Peer, now);
-                self.doubt(id, is_doubted);
                 Merge::Taken
             }
         }
@@ -98,20 +96,13 @@ impl Store {
         let Some((state, heard, renewed)) = ours else {
             return self.put(id, eviction, Origin::Peer, now);
         };
-        let version = self.clock.next(now.unix, Some(eviction.version));
+        let version = self.clock.over(eviction.version);
         let record = Record { key: eviction.key, version, state };
         let record = self.put(id, record, Origin::Here, now);
         if let Some(entry) = self.table.get_mut(id) {
-            (entry.heard, entry.renewed) = (heard, renewed);
+            (entry.heard, entry.renewed, entry.doubted) = (heard, renewed, is_doubted);
         }
-        self.doubt(id, is_doubted);
         record
-    }
-
-    fn doubt(&mut self, id: Id, is_doubted: bool) {
-        if let Some(entry) = self.table.get_mut(id) {
-            entry.doubted = is_doubted;
-        }
     }
 
     /// Hears of a renewal from a peer: of which record, and which version of it the peer has.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::registry::record::{Id, Moment, NodeId, Record, Registration};
+use crate::registry::record::{Id, Moment, NodeId, Record, Registration, State};
 use crate::registry::store::Store;
 use crate::registry::store::service::ServiceView;
 
@@ -73,7 +73,9 @@ impl Store {
             let Some(live) = record.live() else { continue };
             let slot = self.services.free_slot(&record.key.env, &record.key.appid);
             let registration = Registration { slot, ..Registration::clone(live) };
-            self.rewrite(id, record.key.clone(), registration, now);
+            let state = State::Live(Arc::new(registration));
+            let version = self.clock.over(record.version);
+            self.rewrite(id, Record { key: record.key.clone(), version, state }, now);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A thousand small maps instead of a large one: a bucket is listed without a look at the others,
 //! and no growth moves more than a thousandth of the records at once.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ pub(super) struct Entry {
     pub(super) heard: Duration,
     /// When the instance itself last spoke to this node, since its start.
     pub(super) spoke: Option<Duration>,
-    /// Whether what we have may not be what the instance last registered: at its next renewal it is
-    /// to register again.
+    /// [`Registration::said`](crate::registry::record::Registration::said) of what the instance last
+    /// registered at this node; none: it has not.
+    pub(super) said: Option<NonZeroU64>,
+    /// Whether what we have may not be what the instance last registered.
     pub(super) doubted: bool,
     /// When it was last heard of, in unix nanoseconds.
     pub(super) renewed: u64,
@@ -31,6 +34,15 @@ pub(super) struct Entry {
     pub(super) index: u64,
     /// Its zone and lane, in [`Groups`](crate::registry::store::protect::Groups).
     pub(super) group: usize,
+}
+
+impl Entry {
+    /// Whether the instance of a live record is to register again at its next renewal: what we have
+    /// may not be what it last said.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let said = self.record.live().and_then(|it| NonZeroU64::new(it.said));
+        self.doubted || self.said.is_some_and(|it| Some(it) != said)
+    }
 }
 
 /// All entries.

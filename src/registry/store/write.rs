@@ -1,5 +1,6 @@
 //! What clients of this node write, and the one place where a record comes to be in the store.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::registry::record::{Id, Key, Moment, Record, Registration, Standing, State};
@@ -11,7 +12,7 @@ use crate::registry::store::{Change, Full, Origin, Store};
 impl Store {
     /// Registers an instance, in place of what was registered for its key. Its lease begins.
     ///
-    /// The store writes `registered`, `up_since` and `slot`: whatever they hold is of no account.
+    /// The store writes `registered`, `up_since`, `slot` and `said`: whatever they hold is of no account.
     pub fn register(
         &mut self,
         key: Key,
@@ -24,9 +25,14 @@ impl Store {
         }
         let before = self.table.get(id).map(|it| it.record.clone());
         let mut registration = registration;
+        registration.said = registration.hash();
+        let said = NonZeroU64::new(registration.said);
         self.fill_in(&mut registration, &key, before.as_deref(), now);
         let record = self.write(id, key, State::Live(Arc::new(registration)), now);
         self.beat(id, now);
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.said = said;
+        }
         Ok(record)
     }
 
@@ -35,7 +41,7 @@ impl Store {
     pub fn renew(&mut self, key: &Key, now: Moment) -> Option<Arc<Record>> {
         let id = key.id();
         let record = self.beat(id, now)?;
-        let is_doubted = self.table.get(id).is_some_and(|it| it.doubted);
+        let is_doubted = self.table.get(id).is_some_and(Entry::is_in_doubt);
         (!is_doubted).then_some(record)
     }
 
@@ -76,19 +82,15 @@ impl Store {
         if registration == **live {
             return Some(record);
         }
-        Some(self.rewrite(id, key.clone(), registration, now))
+        let version = self.clock.next(now.unix, Some(record.version));
+        let state = State::Live(Arc::new(registration));
+        Some(self.rewrite(id, Record { key: key.clone(), version, state }, now))
     }
 
-    /// Writes another content of a live record, whose lease goes on as it was.
-    pub(super) fn rewrite(
-        &mut self,
-        id: Id,
-        key: Key,
-        registration: Registration,
-        now: Moment,
-    ) -> Arc<Record> {
+    /// Writes a live record in place of another, the lease of which goes on as it was.
+    pub(super) fn rewrite(&mut self, id: Id, record: Record, now: Moment) -> Arc<Record> {
         let before = self.table.get(id).map(|it| (it.heard, it.renewed, it.doubted));
-        let record = self.write(id, key, State::Live(Arc::new(registration)), now);
+        let record = self.put(id, record, Origin::Here, now);
         if let (Some(entry), Some(before)) = (self.table.get_mut(id), before) {
             (entry.heard, entry.renewed, entry.doubted) = before;
         }
@@ -148,10 +150,12 @@ impl Store {
         let record = Arc::new(record);
         let content = content_hash(id, record.version);
         let index = self.step(now);
-        let before =
-            self.table.get(id).map(|it| (it.record.clone(), it.content, it.group, it.spoke));
+        let is_live = record.live().is_some();
+        let before = self.table.get(id).map(|it| (it.record.clone(), it.content, it.group));
+        let known = self.table.get(id).filter(|_| is_live).map(|it| (it.spoke, it.said));
+        let (spoke, said) = known.unwrap_or_default();
         let group = self.groups.add(&record, before.as_ref().map(|it| it.2));
-        if let Some((old, content, group, _)) = &before {
+        if let Some((old, content, group)) = &before {
             self.take_out(id, old, *content, *group);
         }
         self.services.add(id, &record, content, index);
@@ -159,19 +163,20 @@ impl Store {
         let member = Member { id, record: record.clone() };
         self.apps.put(before.as_ref().map(|it| &*it.0), &member, index, now);
         self.digest.toggle(id, &record, content);
-        self.live += usize::from(record.live().is_some());
+        self.live += usize::from(is_live);
         let entry = Entry {
             record: record.clone(),
             content,
             heard: self.time.at(now),
-            spoke: before.and_then(|it| it.3).filter(|_| record.live().is_some()),
+            spoke,
+            said,
             doubted: false,
             renewed: now.unix,
             index,
             group,
         };
         self.table.insert(id, entry);
-        if record.live().is_none() {
+        if !is_live {
             self.bury(id, index);
         }
         self.changes.push(Change { record: record.clone(), origin, index });

@@ -7,6 +7,7 @@ mod overload;
 mod peers;
 mod polling;
 mod rules;
+mod simulation;
 mod watching;
 
 use std::net::SocketAddr;

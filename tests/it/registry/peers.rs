@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dyelane::registry::node::Settings;
 use dyelane::registry::store::Store;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::harness::within;
 use crate::registry::Server;
@@ -108,4 +108,70 @@ async fn a_peer_that_speaks_rubbish_harms_nothing() {
 
     assert_eq!(elsewhere, [405, 404]);
     assert_eq!(node.get("/healthz").await.status, 200);
+}
+
+/// A node of a cluster whose token this is.
+async fn join_by(token: &str, peers: &[Arc<str>]) -> Server {
+    let token = Some(token.into());
+    Server::with(Settings { token, peers: peers.to_vec(), ..Settings::default() }).await
+}
+
+/// Returns what a node says of the only other one, once that is in a state.
+async fn told_of_the_other(node: &Server, state: &str) -> serde_json::Value {
+    within(async {
+        loop {
+            let status = node.get("/v1/status").await.json();
+            if status["members"][1]["state"] == state {
+                return status["members"][1].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn nodes_of_one_token_agree_and_one_of_another_is_refused_and_said_to_be() {
+    let one = join_by("sesame", &[]).await;
+    let seed = [Arc::clone(one.registry.advertised())];
+    let two = join_by("sesame", &seed).await;
+    let stranger = join_by("abracadabra", &seed).await;
+    let nameless = join("nameless", &seed).await;
+
+    two.register("a.b.c", "h1").await;
+    for node in [&stranger, &nameless] {
+        node.register("a.b.c", "bad").await;
+    }
+    agree(&[&one, &two], 1).await;
+    let refused = [told_of_the_other(&stranger, "refused").await, {
+        told_of_the_other(&nameless, "refused").await
+    }];
+    let bare = one.ask("POST", "/v1/peer/exchange", "", "{}").await;
+    let metrics = [one.get("/metrics").await.body, two.get("/metrics").await.body];
+
+    for told in refused {
+        assert_eq!(told["why"], "it has another token", "{told}");
+    }
+    assert_eq!((bare.status, bare.field("www-authenticate")), (401, Some("Bearer")));
+    assert!(!metrics[0].contains("dyelane_registry_peer_refused_total 0"));
+    let up = format!("dyelane_registry_peer_up{{peer=\"{}\",zone=\"default\"}} 1", seed[0]);
+    assert!(metrics[1].contains(&up), "{}", metrics[1]);
+    assert_eq!(one.node().read(|store| store.counts().live), 3);
+}
+
+#[tokio::test]
+async fn status_and_metrics_tell_of_a_node_that_never_answered() {
+    // Bound but not listening: nobody else gets the port meanwhile.
+    let holder = TcpSocket::new_v4().unwrap();
+    holder.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let seed: Arc<str> = holder.local_addr().unwrap().to_string().into();
+    let node = join("one", &[Arc::clone(&seed)]).await;
+
+    let told = told_of_the_other(&node, "lost").await;
+    let metrics = node.get("/metrics").await.body;
+
+    assert_eq!((&told["addr"], &told["seed"]), (&seed.to_string().into(), &true.into()));
+    assert_eq!((&told["heard_seconds_ago"], &told["queue"]), (&None::<u8>.into(), &0.into()));
+    let up = format!("dyelane_registry_peer_up{{peer=\"{seed}\",zone=\"default\"}} 0");
+    assert!(metrics.contains(&up), "{metrics}");
 }

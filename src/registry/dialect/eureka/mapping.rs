@@ -53,7 +53,8 @@ pub fn registration(info: Info, before: Option<&Registration>, place: Place<'_>)
 /// Whether a registration says what there is already: what the store fills in does not count.
 pub fn is_same(new: &Registration, live: &Registration) -> bool {
     let mut new = new.clone();
-    (new.registered, new.up_since, new.slot) = (live.registered, live.up_since, live.slot);
+    (new.registered, new.up_since) = (live.registered, live.up_since);
+    (new.slot, new.said) = (live.slot, live.said);
     new == *live
 }
 

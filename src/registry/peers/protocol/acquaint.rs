@@ -49,7 +49,7 @@ impl Replica {
             if peer.is_run(speaker.run) || peer.at == speaker.at {
                 is_known = true;
                 if !peer.is_up() && !peer.is_alias() {
-                    peer.probe_now(now);
+                    peer.probe_soon(now);
                     back.push(*key);
                 }
             }

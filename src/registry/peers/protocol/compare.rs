@@ -51,6 +51,10 @@ pub(super) fn list(store: &Store, buckets: &mut VecDeque<u16>, parcel: &mut Parc
 /// Listings name the living and the cancelled. What we evicted we do not list, and yet tell a node
 /// that lists it alive.
 pub(super) fn answer(store: &Store, listing: &Listing, answer: &mut Parcel, room: &mut Room) {
+    if room.is_full() {
+        answer.again.push(listing.bucket);
+        return;
+    }
     let mut unlisted: BTreeSet<Id> =
         entries(store, listing.bucket).into_iter().map(|it| it.id).collect();
     let mut is_whole = true;

@@ -63,9 +63,6 @@ impl Replica {
         for renewal in &parcel.renewed {
             self.hear_renewal(*renewal, is_from_beyond, store, &mut answer, &mut room, now);
         }
-        for id in &parcel.wanted {
-            compare::send(store, *id, &mut answer, &mut room);
-        }
         if self.me.readable {
             let ours = Id(store.root());
             if parcel.root.is_some_and(|it| it != ours) {
@@ -135,14 +132,14 @@ impl Replica {
         if let Some(span) = peer.copying.take() {
             self.copy.give_back(span);
         }
-        let is_lost = peer.failed(why, now, random);
-        let zone = peer.zone.clone();
-        if is_lost {
-            let news = News::Lost(peer.at.clone(), why);
-            self.counts.lost += 1;
-            self.tell_the_log(news);
-        } else if peer.is_up() {
+        let was_up = peer.is_up();
+        let is_news = peer.failed(why, now, random);
+        let (zone, at) = (peer.zone.clone(), peer.at.clone());
+        if peer.is_up() {
             peer.say_again(&sent, now);
+        } else if is_news {
+            self.counts.lost += u64::from(was_up);
+            self.tell_the_log(News::Lost(at, why));
         }
         if let Some(border) = self.borders.get_mut(&zone) {
             for record in sent.records {

@@ -53,7 +53,7 @@ pub struct Parcel {
     /// Leases renewed by their providers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renewed: Vec<Mark>,
-    /// Records the speaker lacks, or has an older writing of.
+    /// In an answer: records the speaker lacks, or has an older writing of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wanted: Vec<Id>,
     /// The digest of all records the speaker has. Asks for the other's.
@@ -257,16 +257,23 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Whether there is none left.
+    pub(super) fn is_full(&self) -> bool {
+        self.records == 0
+    }
+
     /// The room of an empty parcel.
     pub(super) fn new() -> Self {
         Self { records: MOST_RECORDS, weight: MOST_WEIGHT }
     }
 
-    /// Takes the room of one more record, if there is any: an empty parcel has room for any one.
+    /// Takes the room of one more record, if there is any: an empty parcel has room for any one. The
+    /// first for which there is none is the last that is tried.
     pub(super) fn admits(&mut self, record: &Record) -> bool {
         let weight = weight(record);
         let fits = self.weight >= weight || self.records == MOST_RECORDS;
         if self.records == 0 || !fits {
+            self.records = 0;
             return false;
         }
         self.records -= 1;

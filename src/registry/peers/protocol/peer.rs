@@ -1,6 +1,7 @@
 //! One other node: where it is, whether it answers, and what is to be said to it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::registry::peers::protocol::parcel::{Parcel, RuleName, Span, Speaker};
 use crate::registry::record::{Id, Record};
 use crate::registry::rules::Rule;
 
-/// How soon a lost node is tried again that did not answer in time: that took long enough.
+/// How soon a lost node is tried again where the last attempt took its time: that was long enough.
 const PROBE_SOON: Duration = Duration::from_millis(200);
 /// How soon one is tried again that could not be reached.
 const PROBE: Duration = Duration::from_secs(1);
@@ -36,10 +37,26 @@ pub(super) enum Reach {
 pub enum Failure {
     /// It did not within the time there is.
     TimedOut,
+    /// No connection came about within the time there is.
+    Unconnected,
     /// It could not be reached, or broke off.
     Broken,
     /// It answered, but not as a node of this cluster does.
     Refused,
+    /// It wants another token than ours.
+    Untrusted,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "it does not answer in time",
+            Self::Unconnected => "it cannot be reached",
+            Self::Broken => "it refuses connections, or breaks off",
+            Self::Refused => "it is no node of this registry",
+            Self::Untrusted => "it has another token",
+        })
+    }
 }
 
 /// How far the comparing of everything has come.
@@ -86,6 +103,8 @@ pub(super) struct Peer {
     pub(super) reach: Reach,
     /// Since when that is so.
     pub(super) since: Duration,
+    /// Why it did not answer the last time; none: it did, or was never asked.
+    pub(super) why: Option<Failure>,
     /// When we last spoke to it, and when it last answered.
     pub(super) spoke: Duration,
     pub(super) heard: Option<Duration>,
@@ -114,6 +133,7 @@ impl Peer {
             speaker: None,
             reach: Reach::Lost { probe_at: now, pause: PROBE },
             since: now,
+            why: None,
             spoke: now,
             heard: None,
             outbox: Outbox::default(),
@@ -156,6 +176,7 @@ impl Peer {
         self.zone.clone_from(&speaker.zone);
         self.speaker = Some(speaker);
         self.heard = Some(now);
+        self.why = None;
         self.reach = Reach::Up { stumbled: false, not_before: now };
         if !(was_up && is_same_run) {
             self.compare = Compare::NEW;
@@ -172,20 +193,26 @@ impl Peer {
         self.since = now;
     }
 
-    /// Notes a failure. True: it is lost by that, and was not before.
+    /// Notes a failure. True: it is lost by that and was not before, or is refused and was not.
     pub(super) fn failed(
         &mut self,
         why: Failure,
         now: Duration,
         random: &mut fastrand::Rng,
     ) -> bool {
+        let is_refused = |it| matches!(it, Failure::Refused | Failure::Untrusted);
+        let is_news = is_refused(why) && self.why != Some(why);
+        self.why = Some(why);
         match self.reach {
-            Reach::Up { stumbled: false, .. } if why == Failure::Broken => {
+            Reach::Up { stumbled: false, .. }
+                if matches!(why, Failure::Broken | Failure::Unconnected) =>
+            {
                 self.reach = Reach::Up { stumbled: true, not_before: now + PAUSE };
                 return false;
             }
             Reach::Up { .. } => {
-                let pause = if why == Failure::TimedOut { PROBE_SOON } else { PROBE };
+                let took_long = matches!(why, Failure::TimedOut | Failure::Unconnected);
+                let pause = if took_long { PROBE_SOON } else { PROBE };
                 self.reach = Reach::Lost { probe_at: now + pause, pause: PROBE };
                 self.since = now;
                 self.drop_all();
@@ -196,7 +223,7 @@ impl Peer {
                 // hours of a cut the cluster is whole within seconds.
                 let is_missed = self.is_seed || self.speaker.is_some();
                 let pause = match why {
-                    Failure::TimedOut if is_missed => PROBE_SOON,
+                    Failure::TimedOut | Failure::Unconnected if is_missed => PROBE_SOON,
                     Failure::Broken if is_missed => PROBE,
                     _ => pause.saturating_mul(2).min(PROBE_RARELY),
                 };
@@ -206,13 +233,14 @@ impl Peer {
             }
             Reach::Alias { .. } => self.reach = Reach::Alias { probe_at: now + PROBE_ALIAS },
         }
-        false
+        is_news
     }
 
-    /// Sees to it that a lost node is tried at once: there is a sign of it.
-    pub(super) fn probe_now(&mut self, now: Duration) {
+    /// Sees to it that a lost node is tried soon: there is a sign of it.
+    pub(super) fn probe_soon(&mut self, now: Duration) {
         if let Reach::Lost { probe_at, .. } = &mut self.reach {
-            *probe_at = now;
+            // It may be that it reaches us and we do not reach it: then there is a sign at any time.
+            *probe_at = now.max(self.spoke + PROBE_SOON).min(*probe_at);
         }
     }
 

@@ -47,7 +47,7 @@ pub struct RulesView<'a> {
 pub enum News {
     /// A node answers.
     Found(Arc<str>),
-    /// A node no longer answers.
+    /// A node no longer answers, or not as one of ours does.
     Lost(Arc<str>, Failure),
     /// A node was heard of.
     Learned(Arc<str>),
@@ -76,6 +76,8 @@ pub struct PeerStatus {
     pub is_up: bool,
     /// For how long it has, or has not.
     pub since: Duration,
+    /// Why it did not answer the last time; none: it did, or was never asked.
+    pub why: Option<Failure>,
     /// How long ago it last answered; none: never.
     pub heard: Option<Duration>,
     /// Records and renewals that wait to be sent to it.
@@ -272,6 +274,7 @@ impl Replica {
                 is_seed: peer.is_seed,
                 is_up: peer.is_up(),
                 since: now.saturating_sub(peer.since),
+                why: peer.why,
                 heard: peer.heard.map(|it| now.saturating_sub(it)),
                 waiting: peer.outbox.len() + peer.owed.len(),
                 is_comparing: peer.compare != Compare::Rest,
