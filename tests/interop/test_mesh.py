@@ -134,6 +134,7 @@ def test_nodes_die_one_after_the_other_and_no_call_is_lost(mesh: Mesh, lab: Lab)
     assert set(landed) == {("alice", "alice"), ("nobody", "baseline")}, landed
 
 
+@pytest.mark.timeout(OUTAGE + 90)
 def test_the_whole_registry_is_gone_and_no_call_is_lost(mesh: Mesh, lab: Lab) -> None:
     with mesh.load() as landed:
         more(landed)
