@@ -85,7 +85,8 @@ fn plain(instance: &Value) -> Option<SocketAddr> {
     let number = u16::try_from(number).ok().filter(|it| *it > 0 && is_enabled)?;
     let ip: IpAddr = instance.get("ipAddr")?.as_str()?.parse().ok()?;
     let vip = instance.get("vipAddress")?.as_str()?;
-    let is_name = !vip.is_empty() && vip.len() < 64 && vip.bytes().all(|it| it.is_ascii_lowercase());
+    let is_name =
+        !vip.is_empty() && vip.len() < 64 && vip.bytes().all(|it| it.is_ascii_lowercase());
     let has_metadata = instance.get("metadata").is_some();
     let is_ordinary = !ip.is_unspecified() && !ip.is_multicast();
     (is_name && !has_metadata && is_ordinary).then(|| SocketAddr::new(ip, number))
