@@ -58,6 +58,8 @@ struct SourceDetails {
     instances: usize,
     #[serde(default)]
     held: BTreeMap<String, usize>,
+    #[serde(default)]
+    held_rules: usize,
     left_out: usize,
     last_error: Option<Mishap>,
 }
@@ -77,14 +79,20 @@ struct Rules {
 impl SourceDetails {
     /// How it is, in a line.
     fn line(&self) -> String {
-        let Self { source, node, instances, left_out, .. } = self;
+        let Self { source, node, instances, held_rules, left_out, .. } = self;
         let mut line = match (&self.dialect, &self.last_answer, self.up) {
             (Some(dialect), _, true) => format!("{source}: {node} answers, by {dialect}"),
             (_, Some(last), _) => format!("{source}: gone since {last}"),
             _ => format!("{source}: has not answered yet"),
         };
         let held = self.held.values().sum::<usize>();
-        for (count, what) in [(*instances, "instances"), (held, "held"), (*left_out, "left out")] {
+        let counts = [
+            (*instances, "instances"),
+            (held, "held"),
+            (*held_rules, "rules held"),
+            (*left_out, "left out"),
+        ];
+        for (count, what) in counts {
             if count > 0 || what == "instances" {
                 let _ = write!(line, "; {count} {what}");
             }

@@ -194,7 +194,7 @@ impl Belief {
 }
 
 /// Whether so few are left of so many that it is doubted.
-fn lost_too_much(before: usize, now: usize) -> bool {
+pub(super) fn lost_too_much(before: usize, now: usize) -> bool {
     now.saturating_mul(2) < before
 }
 

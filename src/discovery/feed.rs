@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::discovery::belief::{Belief, Witness};
 use crate::discovery::report::{Mishap, Moment, Report, SourceView};
-use crate::discovery::rules::{Rules, ToldRules};
+use crate::discovery::rules::{RuleBelief, Rules, ToldRules};
 use crate::discovery::said::{LeftOut, Said, count};
 use crate::telemetry::{Metrics, Source};
 
@@ -34,6 +34,8 @@ pub(super) enum Heard {
 pub(super) struct Feed {
     source: Source,
     belief: Belief,
+    rules: RuleBelief,
+    confirm: Duration,
     origin: Instant,
     out: watch::Sender<Report>,
     metrics: Arc<Metrics>,
@@ -51,8 +53,9 @@ impl Feed {
     ) -> Self {
         let known = out.borrow().said.services.clone();
         let belief = Belief::new(confirm, known);
+        let rules = RuleBelief::new(Rules::clone(&out.borrow().rules));
         let (origin, named) = (Instant::now(), HashSet::new());
-        let feed = Self { source, belief, origin, out, metrics, named };
+        let feed = Self { source, belief, rules, confirm, origin, out, metrics, named };
         feed.metrics.source_began(source);
         feed.measure();
         feed
@@ -91,9 +94,9 @@ impl Feed {
         self.metrics.source_answered(self.source, SystemTime::now());
         let was = self.out.borrow().clone();
         let is_other = verdict.is_news || was.said.schedulers != said.schedulers;
-        let rules = rules.map(|it| Arc::new(Rules::read(it, &was.rules)));
+        let rules = self.rules.hear(now, self.confirm, &by.run, rules).map(Arc::new);
         if let Some(rules) = &rules {
-            for (entry, why) in &rules.bad {
+            for (entry, why) in rules.bad.iter().filter(|it| !was.rules.bad.contains(it)) {
                 tracing::error!(%entry, why = &**why, "a rule of the registry is left out");
             }
         }
@@ -104,6 +107,7 @@ impl Feed {
             last_answer: Some(Moment(SystemTime::now())),
             from_cache: false,
             held: self.belief.held_by_service(),
+            held_rules: self.rules.held(),
             left_out: said.left_out.len(),
             left_out_examples: said.left_out.iter().take(EXAMPLES).map(example).collect(),
             ..was.view.clone()
@@ -165,7 +169,8 @@ impl Feed {
 
     /// Returns in how long an answer is due, as far as doubts go; none: there are none.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.belief.due().map(|it| it.saturating_sub(self.origin.elapsed()))
+        let due = self.belief.due().into_iter().chain(self.rules.due()).min();
+        due.map(|it| it.saturating_sub(self.origin.elapsed()))
     }
 
     /// Has the log name those left out that it has not named yet.

@@ -43,6 +43,8 @@ pub struct SourceView {
     /// Those among them that it no longer names, by service.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<ServiceName, usize>,
+    /// Tenants and lanes that count although it no longer speaks of them.
+    pub held_rules: usize,
     /// Those it names that nobody could send a request to.
     pub left_out: usize,
     /// Some of them, each with why.

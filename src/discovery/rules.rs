@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::config::{Entry, Lane, RemoteRules, Tenant};
+use crate::discovery::belief::lost_too_much;
 use crate::discovery::usable::shown;
 use crate::model::{InvalidName, LaneName, TenantId};
 use crate::registry::record::Id;
@@ -83,6 +85,87 @@ impl Rules {
     }
 }
 
+/// Which rules count, of a registry that may have lost its memory.
+///
+/// A run of a node that is known is believed: what it no longer says was taken back, and that counts
+/// at once. One that is heard for the first time may have begun just now. Where it says less than half
+/// of what was said before, the rest is held for `confirm`, or until it says something of it.
+#[derive(Debug, Default)]
+pub(super) struct RuleBelief {
+    /// The run that was heard last.
+    run: Arc<str>,
+    /// What it said.
+    told: Rules,
+    /// What it does not say, and counts all the same.
+    held: RemoteRules,
+    /// When that ends.
+    until: Option<Duration>,
+}
+
+impl RuleBelief {
+    /// Begins with what was said in a former run of ours.
+    pub(super) fn new(known: Rules) -> Self {
+        Self { told: known, ..Self::default() }
+    }
+
+    /// Returns when what is held ends, unless it is heard of before.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.until
+    }
+
+    /// Returns how many rules are held.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes in what a run says, none if it says the same; returns what counts if that is something
+    /// else than before.
+    pub(super) fn hear(
+        &mut self,
+        now: Duration,
+        confirm: Duration,
+        run: &Arc<str>,
+        told: Option<&ToldRules>,
+    ) -> Option<Rules> {
+        let before = self.in_force();
+        let is_new = self.run != *run;
+        self.run = Arc::clone(run);
+        if let Some(told) = told {
+            self.told = Rules::read(told, &before);
+            if !is_new {
+                without(&mut self.held, &self.told.good);
+            } else if lost_too_much(before.good.len(), self.told.good.len()) {
+                self.held = before.good.clone();
+                without(&mut self.held, &self.told.good);
+                self.until = Some(now + confirm);
+                let held = self.held.len();
+                tracing::warn!(held, "a registry lost more than half of its rules: they are held");
+            } else {
+                self.held = RemoteRules::default();
+            }
+        }
+        if self.held.is_empty() || self.until.is_some_and(|it| it <= now) {
+            (self.held, self.until) = (RemoteRules::default(), None);
+        }
+        let after = self.in_force();
+        (after != before).then_some(after)
+    }
+
+    fn in_force(&self) -> Rules {
+        let mut rules = self.told.clone();
+        let held = &self.held;
+        rules.good.tenants.extend(held.tenants.iter().map(|(name, it)| (*name, it.clone())));
+        rules.good.lanes.extend(held.lanes.iter().map(|(name, it)| (*name, it.clone())));
+        rules
+    }
+}
+
+/// Leaves out of `rules` those that `others` speak of.
+fn without(rules: &mut RemoteRules, others: &RemoteRules) {
+    rules.tenants.retain(|name, _| !others.tenants.contains_key(name));
+    rules.lanes.retain(|name, _| !others.lanes.contains_key(name));
+}
+
 fn text_of(why: &Wrong) -> Arc<str> {
     why.to_string().into()
 }
@@ -127,6 +210,58 @@ mod tests {
         assert_eq!((tenants, lanes), (vec!["alice"], vec!["blue"]));
         let bad: Vec<_> = rules.bad.iter().map(|(entry, _)| entry.to_string()).collect();
         assert_eq!(bad, ["tenant a b", "tenant bob", "tenant carol", "lane red"]);
+    }
+
+    const CONFIRM: Duration = Duration::from_secs(30);
+
+    /// What counts after a run said each of these, at these seconds.
+    fn counts(said: &[(u64, &str, Option<&str>)]) -> Vec<String> {
+        let mut belief = RuleBelief::default();
+        let mut in_force = Rules::default();
+        let all = said.iter().map(|(at, run, text)| {
+            let text = text.map(|it| {
+                let all: Vec<_> =
+                    it.split_whitespace().map(|it| format!("\"{it}\":{{}}")).collect();
+                told(&format!("{{\"tenants\":{{{}}}}}", all.join(",")))
+            });
+            let at = Duration::from_secs(*at);
+            if let Some(next) = belief.hear(at, CONFIRM, &Arc::from(*run), text.as_ref()) {
+                in_force = next;
+            }
+            let names: Vec<_> = in_force.good.tenants.keys().map(TenantId::as_str).collect();
+            names.join(" ")
+        });
+        all.collect()
+    }
+
+    #[test]
+    fn what_a_run_takes_back_counts_at_once() {
+        let all = counts(&[(0, "r1", Some("a b c")), (1, "r1", Some("a")), (2, "r1", Some(""))]);
+
+        assert_eq!(all, ["a b c", "a", ""]);
+    }
+
+    #[test]
+    fn a_run_that_says_less_than_half_at_first_is_doubted_for_a_while() {
+        let all = counts(&[
+            (0, "r1", Some("a b c")),
+            (10, "r2", Some("")),
+            (11, "r2", Some("d")),
+            (12, "r2", Some("b d")),
+            (13, "r2", Some("d")),
+            (39, "r2", None),
+            (40, "r2", None),
+        ]);
+
+        let expected = ["a b c", "a b c", "a b c d", "a b c d", "a c d", "a c d", "d"];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_run_that_says_nearly_the_same_is_believed() {
+        let all = counts(&[(0, "r1", Some("a b c")), (1, "r2", Some("a b")), (2, "r3", None)]);
+
+        assert_eq!(all, ["a b c", "a b", "a b"]);
     }
 
     #[test]

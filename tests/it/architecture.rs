@@ -24,6 +24,21 @@ const PURE_FILES: &[&str] = &[
     "src/registry/rules.rs",
     "src/registry/store",
     "src/registry/peers/protocol",
+    "src/discovery/answers.rs",
+    "src/discovery/belief.rs",
+    "src/discovery/eureka/apps.rs",
+    "src/discovery/eureka/mirror.rs",
+    "src/discovery/known.rs",
+    "src/discovery/loose.rs",
+    "src/discovery/merge.rs",
+    "src/discovery/registry/apps.rs",
+    "src/discovery/registry/mirror.rs",
+    "src/discovery/registry/seen.rs",
+    "src/discovery/registry/wanted.rs",
+    "src/discovery/rotation.rs",
+    "src/discovery/rules.rs",
+    "src/discovery/said.rs",
+    "src/discovery/usable.rs",
 ];
 /// What a module that computes has no use for.
 const NOT_PURE: &[&str] =

@@ -14,12 +14,14 @@
 
 mod carriers;
 mod config;
+mod discovery;
 mod protocols;
 mod registry;
 mod traces;
 
 pub use carriers::{baggage, claim, tracestate};
 pub use config::config;
+pub use discovery::{eureka, registry as answer};
 pub use protocols::{detect, frame, hpack};
 pub use registry::{call, form};
 pub use traces::{b3, traceparent};
@@ -29,12 +31,14 @@ pub type Oracle = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
 pub const TARGETS: &[(&str, Oracle)] = &[
+    ("answer", answer),
     ("b3", b3),
     ("baggage", baggage),
     ("call", call),
     ("claim", claim),
     ("config", config),
     ("detect", detect),
+    ("eureka", eureka),
     ("form", form),
     ("frame", frame),
     ("hpack", hpack),
