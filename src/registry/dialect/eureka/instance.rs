@@ -18,6 +18,8 @@ pub const LONGEST_NAME: usize = 1 << 10;
 const LONGEST_TEXT: usize = 2 << 10;
 /// Longest metadata, keys and values together, in bytes.
 const LONGEST_METADATA: usize = 64 << 10;
+/// What clients call the zone they are in when nobody has told them: in Python and in Java.
+const NO_ZONES: [&str; 2] = ["default", "defaultZone"];
 /// The class by which Java reads where an instance runs that runs nowhere in particular.
 const MY_OWN: &str = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo";
 /// Texts that are kept and shown again, and mean nothing here.
@@ -86,11 +88,14 @@ pub struct Info {
 }
 
 impl Info {
-    /// Returns the zone it says it is in; none if it says none.
+    /// Returns the zone it says it is in; none if it says none, or what clients say that know none.
     pub fn zone(&self) -> Option<&Arc<str>> {
-        let own = self.metadata.get("zone");
-        let own = own.or_else(|| self.said.data_center.metadata.get("availability-zone"));
-        own.filter(|it| !it.is_empty() && it.len() <= LONGEST_NAME)
+        let is_one = |it: &&Arc<str>| {
+            !NO_ZONES.contains(&&***it) && !it.is_empty() && it.len() <= LONGEST_NAME
+        };
+        let own = self.metadata.get("zone").filter(is_one);
+        let amazon = || self.said.data_center.metadata.get("availability-zone").filter(is_one);
+        own.or_else(amazon)
     }
 
     /// Takes an instance: an object, or an object with that as its field `instance`. `app` is what
