@@ -14,12 +14,14 @@
 
 mod carriers;
 mod config;
+mod eureka;
 mod protocols;
 mod registry;
 mod traces;
 
 pub use carriers::{baggage, claim, tracestate};
 pub use config::config;
+pub use eureka::eureka;
 pub use protocols::{detect, frame, hpack};
 pub use registry::{call, form};
 pub use traces::{b3, traceparent};
@@ -35,6 +37,7 @@ pub const TARGETS: &[(&str, Oracle)] = &[
     ("claim", claim),
     ("config", config),
     ("detect", detect),
+    ("eureka", eureka),
     ("form", form),
     ("frame", frame),
     ("hpack", hpack),

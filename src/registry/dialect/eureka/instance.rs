@@ -18,6 +18,8 @@ pub const LONGEST_NAME: usize = 1 << 10;
 const LONGEST_TEXT: usize = 2 << 10;
 /// Longest metadata, keys and values together, in bytes.
 const LONGEST_METADATA: usize = 64 << 10;
+/// Most entries of metadata.
+const MOST_METADATA: usize = 1024;
 /// What clients call the zone they are in when nobody has told them: in Python and in Java.
 const NO_ZONES: [&str; 2] = ["default", "defaultZone"];
 /// The class by which Java reads where an instance runs that runs nowhere in particular.
@@ -57,6 +59,14 @@ pub enum Invalid {
         field: &'static str,
         /// What stands there.
         text: String,
+    },
+    /// There are more entries than any list has.
+    #[error("{field} has more than {limit} entries")]
+    TooMany {
+        /// Of what.
+        field: &'static str,
+        /// How many there may be.
+        limit: usize,
     },
     /// A text is longer than any is.
     #[error("{field} is longer than {limit} bytes")]
@@ -271,6 +281,9 @@ impl<'a> Fields<'a> {
 /// # Errors
 /// It is.
 pub fn check_metadata(metadata: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), Invalid> {
+    if metadata.len() > MOST_METADATA {
+        return Err(Invalid::TooMany { field: "metadata", limit: MOST_METADATA });
+    }
     let length = metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum::<usize>();
     if length > LONGEST_METADATA {
         return Err(Invalid::TooLong { field: "metadata", limit: LONGEST_METADATA });
