@@ -213,6 +213,14 @@ impl Registration {
         self.eureka.as_ref()?.said.as_deref()
     }
 
+    /// Returns where it is reached, as one text: what some of Eureka's clients know an instance by.
+    pub fn reach(&self) -> String {
+        match self.said() {
+            Some(said) => format!("{}:{}", said.host, said.port.number),
+            None => self.addrs.join(","),
+        }
+    }
+
     /// Returns the names by which Eureka's callers ask for it: plain and secure, each a comma list.
     /// What was registered by other means has its service's name.
     pub fn vips<'a>(&'a self, key: &'a Key) -> [&'a str; 2] {

@@ -170,8 +170,8 @@ impl EnvApps {
         self.counts.to_string()
     }
 
-    /// Returns what changed in the last three minutes, each instance once, in the order of the
-    /// changes.
+    /// Returns what changed in the last three minutes, in the order of the changes: of each instance
+    /// the last one, and the ends of those of its name that were reached elsewhere.
     pub fn recent(&self, now: Moment) -> impl Iterator<Item = &Changed> {
         self.news.since(now)
     }
@@ -239,10 +239,15 @@ impl EnvApps {
         for (name, member) in new {
             match old.get(name) {
                 None => self.news.push(app, name, member, Action::Added, now),
-                Some(was) if !Arc::ptr_eq(&was.record, &member.record) => {
+                Some(was) if Arc::ptr_eq(&was.record, &member.record) => {}
+                Some(was) if reach(was) == reach(member) => {
                     self.news.push(app, name, member, Action::Modified, now);
                 }
-                Some(_) => {}
+                Some(was) => {
+                    // Clients that know it by where it is reached would keep the old one.
+                    self.news.push(app, name, was, Action::Deleted, now);
+                    self.news.push(app, name, member, Action::Added, now);
+                }
             }
         }
     }
@@ -250,6 +255,11 @@ impl EnvApps {
 
 fn owned(host: &Arc<str>, group: &[Member]) -> BTreeMap<Arc<str>, Member> {
     named(host, group).into_iter().map(|(name, member)| (name, member.clone())).collect()
+}
+
+/// Returns where a member is reached.
+pub(super) fn reach(member: &Member) -> String {
+    member.record.live().map(|it| it.reach()).unwrap_or_default()
 }
 
 fn place(member: &Member) -> (&str, &str) {

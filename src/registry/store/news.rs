@@ -1,5 +1,7 @@
-//! What changed of Eureka's instances in the last three minutes: each instance once, with its last
-//! change, so that there is never more to tell than there are instances.
+//! What changed of Eureka's instances in the last three minutes: of each instance the last change.
+//!
+//! Some clients know an instance by its id and some by where it is reached. One that moved is told
+//! as the end of the old and the coming of the new, so that neither keeps what is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +10,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::registry::record::Moment;
-use crate::registry::store::apps::Member;
+use crate::registry::store::apps::{Member, reach};
 
 /// How long a change is told: Eureka's clients ask every 30 s.
 pub(super) const TOLD: Duration = Duration::from_secs(180);
+
+/// Changes that are told at most: the earliest are forgotten before their time. Clients find by the
+/// hash that they have missed something, and ask for everything.
+const MOST: usize = 1 << 17;
 
 /// What became of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +65,16 @@ pub struct Changed {
     at: Duration,
 }
 
+/// An instance by application, id and where it is reached.
+type Place = (Arc<str>, Arc<str>, String);
+
 /// The last changes, the earliest first.
 #[derive(Debug, Default)]
 pub(super) struct News {
     last: u64,
     told: BTreeMap<u64, Changed>,
-    /// Where in `told` an instance is, by application and id.
-    places: HashMap<(Arc<str>, Arc<str>), u64>,
+    /// Where in `told` an instance is.
+    places: HashMap<Place, u64>,
 }
 
 impl News {
@@ -78,8 +87,12 @@ impl News {
         now: Moment,
     ) {
         self.prune(now);
+        while self.told.len() >= MOST {
+            self.forget_first();
+        }
         self.last += 1;
-        let before = self.places.insert((app.clone(), name.clone()), self.last);
+        let place = (app.clone(), name.clone(), reach(member));
+        let before = self.places.insert(place, self.last);
         let before = before.and_then(|it| self.told.remove(&it));
         let changed = Changed {
             app: app.clone(),
@@ -96,9 +109,14 @@ impl News {
     }
 
     pub(super) fn prune(&mut self, now: Moment) {
-        while let Some(first) = self.told.first_entry().filter(|it| is_old(it.get(), now)) {
-            let Changed { app, name, .. } = first.remove();
-            self.places.remove(&(app, name));
+        while self.told.first_key_value().is_some_and(|(_, it)| is_old(it, now)) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, Changed { app, name, member, .. })) = self.told.pop_first() {
+            self.places.remove(&(app, name, reach(&member)));
         }
     }
 

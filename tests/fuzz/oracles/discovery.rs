@@ -46,7 +46,7 @@ pub fn registry(bytes: &[u8]) {
 
 /// The bytes are an answer of Eureka. Those of its instances that are written as servers of today
 /// write them are read, whatever stands around them.
-pub fn eureka(bytes: &[u8]) {
+pub fn apps(bytes: &[u8]) {
     let source = section().eureka.unwrap();
 
     let read = answers::eureka(&source, bytes);

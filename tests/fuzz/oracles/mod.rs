@@ -15,13 +15,15 @@
 mod carriers;
 mod config;
 mod discovery;
+mod eureka;
 mod protocols;
 mod registry;
 mod traces;
 
 pub use carriers::{baggage, claim, tracestate};
 pub use config::config;
-pub use discovery::{eureka, registry as answer};
+pub use discovery::{apps, registry as answer};
+pub use eureka::eureka;
 pub use protocols::{detect, frame, hpack};
 pub use registry::{call, form};
 pub use traces::{b3, traceparent};
@@ -32,6 +34,7 @@ pub type Oracle = fn(&[u8]);
 /// Every target, by the name of its corpus.
 pub const TARGETS: &[(&str, Oracle)] = &[
     ("answer", answer),
+    ("apps", apps),
     ("b3", b3),
     ("baggage", baggage),
     ("call", call),

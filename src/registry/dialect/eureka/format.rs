@@ -13,7 +13,7 @@ use crate::registry::eureka::Port;
 
 /// How an answer is worded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// JSON, for those who ask for it.
     Json,
     /// XML, for everybody else.
@@ -56,7 +56,7 @@ impl Format {
     }
 
     /// Returns one instance.
-    pub(super) fn instance(self, shown: &Shown<'_>) -> Vec<u8> {
+    pub fn instance(self, shown: &Shown<'_>) -> Vec<u8> {
         let mut out = String::new();
         match self {
             Self::Json => {

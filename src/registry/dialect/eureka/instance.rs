@@ -18,6 +18,10 @@ pub const LONGEST_NAME: usize = 1 << 10;
 const LONGEST_TEXT: usize = 2 << 10;
 /// Longest metadata, keys and values together, in bytes.
 const LONGEST_METADATA: usize = 64 << 10;
+/// Most entries of metadata.
+const MOST_METADATA: usize = 1024;
+/// What clients call the zone they are in when nobody has told them: in Python and in Java.
+const NO_ZONES: [&str; 2] = ["default", "defaultZone"];
 /// The class by which Java reads where an instance runs that runs nowhere in particular.
 const MY_OWN: &str = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo";
 /// Texts that are kept and shown again, and mean nothing here.
@@ -56,6 +60,14 @@ pub enum Invalid {
         /// What stands there.
         text: String,
     },
+    /// There are more entries than any list has.
+    #[error("{field} has more than {limit} entries")]
+    TooMany {
+        /// Of what.
+        field: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A text is longer than any is.
     #[error("{field} is longer than {limit} bytes")]
     TooLong {
@@ -86,11 +98,14 @@ pub struct Info {
 }
 
 impl Info {
-    /// Returns the zone it says it is in; none if it says none.
+    /// Returns the zone it says it is in; none if it says none, or what clients say that know none.
     pub fn zone(&self) -> Option<&Arc<str>> {
-        let own = self.metadata.get("zone");
-        let own = own.or_else(|| self.said.data_center.metadata.get("availability-zone"));
-        own.filter(|it| !it.is_empty() && it.len() <= LONGEST_NAME)
+        let is_one = |it: &&Arc<str>| {
+            !NO_ZONES.contains(&&***it) && !it.is_empty() && it.len() <= LONGEST_NAME
+        };
+        let own = self.metadata.get("zone").filter(is_one);
+        let amazon = || self.said.data_center.metadata.get("availability-zone").filter(is_one);
+        own.or_else(amazon)
     }
 
     /// Takes an instance: an object, or an object with that as its field `instance`. `app` is what
@@ -266,6 +281,9 @@ impl<'a> Fields<'a> {
 /// # Errors
 /// It is.
 pub fn check_metadata(metadata: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), Invalid> {
+    if metadata.len() > MOST_METADATA {
+        return Err(Invalid::TooMany { field: "metadata", limit: MOST_METADATA });
+    }
     let length = metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum::<usize>();
     if length > LONGEST_METADATA {
         return Err(Invalid::TooLong { field: "metadata", limit: LONGEST_METADATA });

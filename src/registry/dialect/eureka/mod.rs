@@ -13,14 +13,14 @@
 //! Eureka knows no environments: its instances are those of the node's.
 
 mod batch;
-mod format;
+pub mod format;
 pub mod instance;
 mod lists;
 pub mod mapping;
 pub mod names;
 pub mod path;
 mod reads;
-mod shown;
+pub mod shown;
 mod writes;
 pub mod xml;
 

@@ -14,20 +14,20 @@ use crate::registry::store::{Action, Member};
 
 /// An instance, taken out of the store.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+pub struct Row {
     /// Its id.
-    pub(super) name: Arc<str>,
+    pub name: Arc<str>,
     /// What is registered.
-    pub(super) member: Member,
+    pub member: Member,
     /// When it was last heard of, in unix nanoseconds.
-    pub(super) renewed: u64,
+    pub renewed: u64,
     /// What became of it.
-    pub(super) action: Action,
+    pub action: Action,
 }
 
 /// An instance: everything that is told of it.
 #[derive(Debug)]
-pub(super) struct Shown<'a> {
+pub struct Shown<'a> {
     pub(super) id: &'a str,
     pub(super) app: Cow<'a, str>,
     pub(super) host: Cow<'a, str>,
@@ -64,16 +64,16 @@ pub(super) struct Lease {
 
 /// Where and when it is that instances are shown.
 #[derive(Debug, Clone)]
-pub(super) struct View {
+pub struct View {
     /// The application's name, where that is known.
-    pub(super) app: Option<Arc<str>>,
+    pub app: Option<Arc<str>>,
     /// How long those may be silent who do not say so themselves, in seconds.
-    pub(super) lease: u64,
+    pub lease: u64,
 }
 
 impl<'a> Shown<'a> {
     /// Shows a row. None: it is of nothing alive.
-    pub(super) fn of(row: &'a Row, view: &'a View) -> Option<Self> {
+    pub fn of(row: &'a Row, view: &'a View) -> Option<Self> {
         let record: &Record = &row.member.record;
         let (key, live) = (&record.key, record.live()?);
         let app = view.app.as_deref();

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{DAWN, at, cases, key, store, up, waiting};
+use super::{DAWN, at, cases, key, registration, store, up, waiting};
 use crate::registry::eureka::{EurekaPart, Said, Status};
 use crate::registry::record::{
     Key, Moment, NodeId, OWN_SERVICE, Record, Registration, State, Version,
@@ -16,6 +16,9 @@ use crate::registry::store::{Action, EnvApps, Store};
 
 /// What a client has: by application and id, what is registered.
 type Seen = BTreeMap<(Arc<str>, Arc<str>), Arc<Record>>;
+
+/// The same, by where it is reached too.
+type SeenByReach = BTreeMap<(Arc<str>, Arc<str>, String), Arc<Record>>;
 
 /// An instance that registered by Eureka's API.
 fn said(status: Status) -> Registration {
@@ -47,6 +50,27 @@ fn merge(client: &mut Seen, store: &Store, now: Moment) {
             Action::Deleted => drop(client.remove(&place)),
         }
     }
+}
+
+/// Takes what changed lately, as a client does to which an instance that is reached elsewhere is
+/// another one.
+fn merge_by_reach(client: &mut SeenByReach, store: &Store, now: Moment) {
+    for it in store.apps("prod").into_iter().flat_map(|env| env.recent(now)) {
+        let place = by_reach(&it.app, &it.name, &it.member.record);
+        match it.action {
+            Action::Added => drop(client.entry(place).or_insert(it.member.record.clone())),
+            Action::Modified => drop(client.insert(place, it.member.record.clone())),
+            Action::Deleted => drop(client.remove(&place)),
+        }
+    }
+}
+
+fn by_reach(app: &Arc<str>, id: &Arc<str>, record: &Record) -> (Arc<str>, Arc<str>, String) {
+    (app.clone(), id.clone(), record.live().unwrap().reach())
+}
+
+fn full_by_reach(all: &Seen) -> SeenByReach {
+    all.iter().map(|((app, id), it)| (by_reach(app, id, it), it.clone())).collect()
 }
 
 /// Counts what a client has, without the store's help.
@@ -97,7 +121,7 @@ fn what(number: u8) -> Registration {
         2 => said(Status::Up),
         3 => said(Status::Starting),
         4 => said(Status::Down),
-        _ => Registration { version: "2".into(), ..up() },
+        _ => registration("", "grpc://10.0.0.2:9000"),
     }
 }
 
@@ -136,7 +160,7 @@ proptest! {
         let mut store = store(1);
         let mut now = Moment { since_start: std::time::Duration::ZERO, unix: DAWN };
         let mut random = Rng::with_seed(7);
-        let mut clients = [(Seen::new(), now), (Seen::new(), now)];
+        let mut clients = [(Seen::new(), SeenByReach::new(), now), (Seen::new(), SeenByReach::new(), now)];
         let mut version = 0;
 
         for event in &events {
@@ -154,14 +178,17 @@ proptest! {
                 prop_assert!(Arc::ptr_eq(found.record, record));
             }
             let Event::Ask { client } = *event else { continue };
-            let (has, asked) = &mut clients[client];
+            let (has, by_reach, asked) = &mut clients[client];
             if now.since_start > asked.since_start + std::time::Duration::from_secs(180) {
                 // It has missed something, and its hash need not show it.
                 *has = all.clone();
+                *by_reach = full_by_reach(&all);
             }
             merge(has, &store, now);
+            merge_by_reach(by_reach, &store, now);
             *asked = now;
             prop_assert_eq!(&*has, &all);
+            prop_assert_eq!(&*by_reach, &full_by_reach(&all));
         }
     }
 
@@ -238,10 +265,11 @@ fn changes_are_told_for_three_minutes() {
     store.register(key("z", "b"), up(), at(60)).unwrap();
     store.register(key("z", "a"), waiting(), at(100)).unwrap();
     store.cancel(&key("z", "b"), at(120)).unwrap();
+    store.register(key("z", "a"), registration("", "http://10.0.0.9:80"), at(130)).unwrap();
 
-    assert_eq!(told(&store, 180), ["MODIFIED a", "DELETED b"]);
-    assert_eq!(told(&store, 281), ["DELETED b"]);
-    assert_eq!(told(&store, 301), [""; 0]);
+    assert_eq!(told(&store, 180), ["DELETED b", "DELETED a", "ADDED a"]);
+    assert_eq!(told(&store, 301), ["DELETED a", "ADDED a"]);
+    assert_eq!(told(&store, 311), [""; 0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::corpus::oracles;
 
 const PATHS: [(&str, &str); 14] = [
     ("POST", "/eureka/apps/A"),
@@ -82,6 +83,40 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// XML that looks like what is wanted, more or less.
+fn xml() -> impl Strategy<Value = String> {
+    let leaf = "([a-zA-Z0-9 :._\\t\\n]|&(amp|lt|#10|#x41|quot);|<!\\[CDATA\\[<&]]>){0,8}";
+    let name = proptest::sample::select(vec![
+        "instanceId",
+        "hostName",
+        "app",
+        "ipAddr",
+        "status",
+        "overriddenstatus",
+        "vipAddress",
+        "lastDirtyTimestamp",
+        "metadata",
+        "port enabled=\"true\"",
+        "securePort",
+        "homePageUrl",
+    ]);
+    let key = "[a-zA-Z_][a-zA-Z0-9_.-]{0,8}";
+    let entries = proptest::collection::vec((key, leaf), 0..6).prop_map(|all| {
+        all.iter().map(|(key, text)| format!("<{key}>{text}</{key}>")).collect::<Vec<_>>().concat()
+    });
+    let parts = proptest::collection::vec((name, leaf), 0..5);
+    (parts, entries).prop_map(|(parts, entries)| {
+        let parts = parts.iter().map(|(name, text)| {
+            let end = name.split(' ').next().unwrap();
+            format!("<{name}>{text}</{end}>")
+        });
+        let head = "<instance><instanceId>h</instanceId><hostName>h</hostName><app>A</app>\
+                    <ipAddr>1</ipAddr><dataCenterInfo><name>MyOwn</name></dataCenterInfo>";
+        let parts = parts.collect::<Vec<_>>().concat();
+        format!("{head}{parts}<metadata>{entries}</metadata></instance>")
+    })
+}
+
 /// An instance of which some fields are something else.
 fn almost() -> impl Strategy<Value = Value> {
     let fields = proptest::collection::vec((0..9_usize, json()), 0..4);
@@ -108,6 +143,13 @@ proptest! {
 
             assert!([200, 204, 400, 404, 405, 413].contains(&told.status), "{told:?}");
         });
+    }
+
+    #[test]
+    fn an_instance_that_is_read_is_read_again_as_it_is_shown(
+        body in prop_oneof![almost().prop_map(|it| it.to_string()), xml()],
+    ) {
+        oracles::eureka(body.as_bytes());
     }
 
     #[test]

@@ -88,6 +88,24 @@ async fn what_eureka_registers_discovery_shows() {
 }
 
 #[tokio::test]
+async fn who_knows_no_zone_is_in_the_nodes() {
+    let server = Server::with(Settings { zone: "z7".into(), ..Settings::default() }).await;
+
+    for (id, metadata) in [
+        ("none", json!({})),
+        ("python", json!({ "zone": "default" })),
+        ("java", json!({ "zone": "defaultZone" })),
+        ("empty", json!({ "zone": "" })),
+    ] {
+        let mut one = instance("SHOP", id);
+        one["instance"]["metadata"] = metadata;
+        server.put_in(&one).await;
+    }
+
+    assert_eq!(fetched(&server, "shop").await["z7"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
 async fn one_service_registered_by_both_dialects_is_one() {
     let server = Server::new().await;
     server.put_in_plain("USER.SHOP", "e").await;
