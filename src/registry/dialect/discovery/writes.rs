@@ -7,7 +7,7 @@ use crate::registry::dialect::discovery::calls::{Beat, Name, Passed, Register, S
 use crate::registry::dialect::discovery::envelope::{Answer, Code};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
-use crate::registry::record::{Key, Moment, NodeId, Record, State, Version};
+use crate::registry::record::{Key, Moment, NodeId, Record, Registration, State, Version};
 use crate::registry::store::{Full, Merge, Store};
 
 /// Who wrote what another registry passes on: it does not say, and of equal times the incoming wins.
@@ -24,9 +24,15 @@ pub(super) fn register(node: &Node, fields: &Fields) -> Result<Answer, Invalid> 
         if passed.dirty == 0 || !(passed.replication || passed.from_zone) {
             return store.register(key, registration, now).map(drop);
         }
-        let state = State::Live(Arc::new(registration));
-        let merged = store
-            .merge(Record { key: key.clone(), version: version(passed, store, now), state }, now);
+        let said = registration.hash();
+        let state = State::Live(Arc::new(Registration { said, ..registration }));
+        let record = Record { key: key.clone(), version: version(passed, store, now), state };
+        // What comes from another zone comes to one node of ours, which spreads it; of its own zone a
+        // registry of that kind tells every node by itself.
+        let merged = match passed.replication {
+            true => store.merge(record, now),
+            false => store.import(record, now),
+        };
         // Whoever passes it on has heard of it, so its lease begins anew.
         if let Some(record) = store.get(&key).map(|it| Arc::clone(it.record)) {
             store.hear(record.key.id(), record.version, now);
