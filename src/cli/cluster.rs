@@ -148,7 +148,7 @@ fn describe(answers: &Answers, known: &BTreeMap<&Authority, Status>) -> String {
         })
     });
     text.extend(lost);
-    text.extend(agreement(known));
+    text.extend(agreement(known, known.len() == answers.len()));
     text
 }
 
@@ -160,10 +160,14 @@ fn protection(groups: &[Group]) -> String {
 }
 
 /// Whether the nodes have the same, and what of it are rules.
-fn agreement(known: &BTreeMap<&Authority, Status>) -> Vec<String> {
+fn agreement(known: &BTreeMap<&Authority, Status>, all_answer: bool) -> Vec<String> {
     let Some(first) = known.values().next() else { return Vec::new() };
     let is_same = |what: fn(&Status) -> &str| known.values().all(|it| what(it) == what(first));
-    let word = |same: bool| if same { "the same on every node" } else { "differ, for now" };
+    let word = |same: bool| match (same, all_answer) {
+        (true, true) => "the same on every node",
+        (true, false) => "the same on every node that answers",
+        (false, _) => "differ, for now",
+    };
     let Rules { tenants, lanes, durable, writable, .. } = &first.rules;
     let kept = if *durable { "kept on disk" } else { "kept in memory alone" };
     let written = if *writable { "written by whoever has the token" } else { "written by nobody" };
