@@ -14,12 +14,14 @@
 
 mod carriers;
 mod config;
+mod peers;
 mod protocols;
 mod registry;
 mod traces;
 
 pub use carriers::{baggage, claim, tracestate};
 pub use config::config;
+pub use peers::parcel;
 pub use protocols::{detect, frame, hpack};
 pub use registry::{call, form};
 pub use traces::{b3, traceparent};
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Oracle)] = &[
     ("form", form),
     ("frame", frame),
     ("hpack", hpack),
+    ("parcel", parcel),
     ("traceparent", traceparent),
     ("tracestate", tracestate),
 ];

@@ -1,9 +1,12 @@
 //! `register`, `renew`, `cancel` and `set`: answered once written here, whatever other nodes do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::registry::dialect::discovery::app::{Instance, NOBODY};
-use crate::registry::dialect::discovery::calls::{Beat, Name, Passed, Register, Set, Target};
+use crate::registry::dialect::discovery::calls::{
+    Beat, LONGEST_METADATA, Name, Passed, Register, Set, Target,
+};
 use crate::registry::dialect::discovery::envelope::{Answer, Code};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
@@ -126,6 +129,9 @@ pub(super) fn set(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
             let name = Name::Host(alteration.hostname);
             let (env, appid, zone) = (set.env.clone(), set.appid.clone(), set.zone.clone());
             let key = Target { env, appid, zone, name }.key();
+            if !fits(store, &key, &alteration.metadata) {
+                return false;
+            }
             let altered = store.alter(&key, now, |registration| {
                 registration.status = alteration.status.unwrap_or(registration.status);
                 registration.metadata.extend(alteration.metadata);
@@ -134,6 +140,15 @@ pub(super) fn set(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
         })
     });
     Ok(Answer::of(if all_there { Code::Ok } else { Code::BadRequest }))
+}
+
+/// Whether an instance's metadata with more of it stays as short as that of one that registers.
+fn fits(store: &Store, key: &Key, more: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+    let length = |it: (&Arc<str>, &Arc<str>)| it.0.len() + it.1.len();
+    let live = store.get(key).and_then(|it| it.record.live());
+    let kept = live.into_iter().flat_map(|it| &it.metadata);
+    let kept = kept.filter(|(name, _)| !more.contains_key(*name));
+    kept.chain(more).map(length).sum::<usize>() <= LONGEST_METADATA
 }
 
 /// Returns the key a call is about: who gives no host's name may mean an instance that gave one when
