@@ -198,9 +198,6 @@ where
         let (zone, peers) = (&self.config.node.zone, self.config.node.peers.len());
         let (listen, advertised) = (registry.address(), registry.advertised());
         tracing::info!(%listen, %advertised, %zone, peers, "taking requests");
-        if peers > 0 || !self.config.node.zones.is_empty() {
-            tracing::warn!("nodes do not tell each other anything yet: each knows what it is told");
-        }
         if let Err(error) = (self.announce)(listen) {
             tracing::debug!(%error, "nobody reads where it listens");
         }

@@ -1,12 +1,14 @@
 //! `dyelane status --registry`: how the nodes of a registry are, and whether they agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cli::node::{Nodes, WhichRegistry};
 use crate::cli::{Format, Outcome, print};
@@ -14,6 +16,8 @@ use crate::config::Authority;
 
 /// Nodes that are asked at most: those named, and those they name.
 const MOST: usize = 64;
+/// How long one of them may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What we read of `/v1/status`.
 #[derive(Debug, Deserialize)]
@@ -81,23 +85,31 @@ pub(super) async fn run(which: WhichRegistry, output: Format) -> anyhow::Result<
     Ok(if is_well { Outcome::Good } else { Outcome::No })
 }
 
-/// Asks node after node; who is a member by the word of another is asked too.
+/// Asks all at once; who is a member by the word of another is asked too.
 async fn ask(named: Vec<Authority>) -> Answers {
     let mut answers = Answers::new();
+    let mut asked = BTreeSet::new();
+    let mut asking = JoinSet::new();
     let mut waiting = named;
-    while let Some(node) = waiting.pop() {
-        if answers.contains_key(&node) || answers.len() >= MOST {
-            continue;
+    loop {
+        for node in waiting.drain(..) {
+            if asked.len() < MOST && asked.insert(node.clone()) {
+                asking.spawn(async move { (node.clone(), ask_one(node).await) });
+            }
         }
-        let mut client = Nodes::new(&WhichRegistry { registry: vec![node.clone()] }, None);
-        let asked = client.json(&Method::GET, "/v1/status", Bytes::new()).await;
-        let answer = asked.map(|(_, status)| status).map_err(|error| format!("{error:#}"));
+        let Some(Ok((node, answer))) = asking.join_next().await else { return answers };
         if let Ok(Ok(status)) = answer.as_ref().map(Status::deserialize) {
             waiting.extend(status.members.iter().filter_map(|it| it.addr.parse().ok()));
         }
         answers.insert(node, answer);
     }
-    answers
+}
+
+async fn ask_one(node: Authority) -> Result<Value, String> {
+    let mut client = Nodes::new(&WhichRegistry { registry: vec![node.clone()] }, None);
+    let asked = timeout(PATIENCE, client.json(&Method::GET, "/v1/status", Bytes::new())).await;
+    let asked = asked.map_err(|_| format!("it does not answer within {PATIENCE:?}"))?;
+    asked.map(|(_, status)| status).map_err(|error| format!("{error:#}"))
 }
 
 /// The answers, for people.
@@ -136,7 +148,7 @@ fn describe(answers: &Answers, known: &BTreeMap<&Authority, Status>) -> String {
         })
     });
     text.extend(lost);
-    text.extend(agreement(known));
+    text.extend(agreement(known, known.len() == answers.len()));
     text
 }
 
@@ -148,10 +160,14 @@ fn protection(groups: &[Group]) -> String {
 }
 
 /// Whether the nodes have the same, and what of it are rules.
-fn agreement(known: &BTreeMap<&Authority, Status>) -> Vec<String> {
+fn agreement(known: &BTreeMap<&Authority, Status>, all_answer: bool) -> Vec<String> {
     let Some(first) = known.values().next() else { return Vec::new() };
     let is_same = |what: fn(&Status) -> &str| known.values().all(|it| what(it) == what(first));
-    let word = |same: bool| if same { "the same on every node" } else { "differ, for now" };
+    let word = |same: bool| match (same, all_answer) {
+        (true, true) => "the same on every node",
+        (true, false) => "the same on every node that answers",
+        (false, _) => "differ, for now",
+    };
     let Rules { tenants, lanes, durable, writable, .. } = &first.rules;
     let kept = if *durable { "kept on disk" } else { "kept in memory alone" };
     let written = if *writable { "written by whoever has the token" } else { "written by nobody" };

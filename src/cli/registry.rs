@@ -45,7 +45,7 @@ pub(super) struct Registry {
     /// A directory of files that say how zones spread their requests
     #[arg(long, value_name = "DIR")]
     schedulers: Option<PathBuf>,
-    /// A file that holds what tenant rules are written with; without one nobody may
+    /// A file that holds the registry's token: with it tenant rules are written, and nodes speak to each other
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -68,7 +68,7 @@ pub struct RegistryNode {
     pub zones: BTreeMap<String, Vec<Authority>>,
     /// The directory of files that say how zones spread their requests; none: nothing is said.
     pub schedulers: Option<PathBuf>,
-    /// Who may write tenant rules.
+    /// Who may write tenant rules, and speak as a node.
     pub token: Token,
 }
 

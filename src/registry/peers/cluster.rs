@@ -190,13 +190,10 @@ impl Cluster {
         if ask.body.len() > MOST_BODY {
             return reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the parcel is too long");
         }
-        let parcel = match serde_json::from_slice::<Parcel>(&ask.body) {
+        let parcel = match Parcel::read(&ask.body) {
             Ok(parcel) => parcel,
             Err(error) => return reply::text(StatusCode::BAD_REQUEST, error.to_string()),
         };
-        if let Err(error) = parcel.check() {
-            return reply::text(StatusCode::BAD_REQUEST, error.to_string());
-        }
         let book = self.node.rulebook().now();
         let rules = RulesView { rules: &book.rules, digest: book.digest };
         let received = self.with(|State { replica, .. }, cluster| {

@@ -92,7 +92,5 @@ async fn exchange(
         StatusCode::UNAUTHORIZED => return Err(Failure::Untrusted),
         _ => return Err(Failure::Refused),
     }
-    let answer: Parcel = serde_json::from_slice(&answer.body).map_err(|_| Failure::Refused)?;
-    answer.check().map_err(|_| Failure::Refused)?;
-    Ok(answer)
+    Parcel::read(&answer.body).map_err(|_| Failure::Refused)
 }

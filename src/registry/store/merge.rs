@@ -49,13 +49,23 @@ impl Store {
     /// and where the instance said something else to us than what it now is. So a clock that is
     /// wrong wins until the next heartbeat, and no longer.
     pub fn merge(&mut self, record: Record, now: Moment) -> Merge {
+        self.merge_from(Origin::Peer, record, now)
+    }
+
+    /// Merges what a registry of another kind passes on, as [`merge`](Self::merge) does: no other
+    /// node is told by it, so ours are told by this one.
+    pub fn import(&mut self, record: Record, now: Moment) -> Merge {
+        self.merge_from(Origin::Here, record, now)
+    }
+
+    fn merge_from(&mut self, origin: Origin, record: Record, now: Moment) -> Merge {
         if record.version.at > LATEST {
             return Merge::Refused;
         }
         self.clock.hear(record.version.at, now.unix);
         let id = record.key.id();
         let Some(entry) = self.table.get(id) else {
-            return self.merge_unknown(id, record, now);
+            return self.merge_unknown(origin, id, record, now);
         };
         match order(&record, &entry.record) {
             Ordering::Equal => Merge::Same,
@@ -65,20 +75,20 @@ impl Store {
                 Merge::Refuted(self.refute(id, record, is_other, now))
             }
             Ordering::Greater => {
-                self.put(id, record, Origin::Peer, now);
+                self.put(id, record, origin, now);
                 Merge::Taken
             }
         }
     }
 
-    fn merge_unknown(&mut self, id: Id, record: Record, now: Moment) -> Merge {
+    fn merge_unknown(&mut self, origin: Origin, id: Id, record: Record, now: Moment) -> Merge {
         if record.state == State::Cancelled && is_old(record.version.at, now, &self.settings) {
             return Merge::Same;
         }
         if self.make_room().is_err() {
             return Merge::Refused;
         }
-        self.put(id, record, Origin::Peer, now);
+        self.put(id, record, origin, now);
         Merge::Taken
     }
 

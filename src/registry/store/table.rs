@@ -41,7 +41,7 @@ impl Entry {
     /// may not be what it last said.
     pub(super) fn is_in_doubt(&self) -> bool {
         let said = self.record.live().and_then(|it| NonZeroU64::new(it.said));
-        self.doubted || self.said.is_some_and(|it| Some(it) != said)
+        self.doubted || self.said.zip(said).is_some_and(|(here, now)| here != now)
     }
 }
 

@@ -16,6 +16,7 @@ mod carriers;
 mod config;
 mod discovery;
 mod eureka;
+mod peers;
 mod protocols;
 mod registry;
 mod traces;
@@ -24,6 +25,7 @@ pub use carriers::{baggage, claim, tracestate};
 pub use config::config;
 pub use discovery::{apps, registry as answer};
 pub use eureka::eureka;
+pub use peers::parcel;
 pub use protocols::{detect, frame, hpack};
 pub use registry::{call, form};
 pub use traces::{b3, traceparent};
@@ -45,6 +47,7 @@ pub const TARGETS: &[(&str, Oracle)] = &[
     ("form", form),
     ("frame", frame),
     ("hpack", hpack),
+    ("parcel", parcel),
     ("traceparent", traceparent),
     ("tracestate", tracestate),
 ];

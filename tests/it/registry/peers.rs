@@ -175,3 +175,22 @@ async fn status_and_metrics_tell_of_a_node_that_never_answered() {
     let up = format!("dyelane_registry_peer_up{{peer=\"{seed}\",zone=\"default\"}} 0");
     assert!(metrics.contains(&up), "{metrics}");
 }
+
+#[tokio::test]
+async fn what_a_registry_of_another_zone_passes_on_to_one_node_all_come_to_have() {
+    let [one, two, three] = cluster().await;
+    let who = "zone=far&env=prod&appid=a.b.c&hostname=h1&addrs=grpc://h1:9000&status=1";
+
+    agree(&[&one, &two, &three], 0).await;
+    let sent = || two.node().peers_view().counts.records_sent;
+    let before = sent();
+
+    let passed = format!("{who}&from_zone=true&dirty_timestamp=1795000000000000000");
+    assert_eq!(two.post("register", &passed).await.code(), 0);
+    agree(&[&one, &two, &three], 1).await;
+
+    assert_eq!(sent() - before, 2, "it is told, not found by comparing");
+    for node in [&one, &three] {
+        assert!(node.get("/discovery/fetch/all").await.body.contains("grpc://h1:9000"));
+    }
+}

@@ -11,7 +11,7 @@ use crate::registry::record::{Key, Registration, Standing};
 /// Longest name, address or version, in bytes.
 const LONGEST_TEXT: usize = 1 << 10;
 /// Longest metadata, in bytes of JSON.
-const LONGEST_METADATA: usize = 64 << 10;
+pub const LONGEST_METADATA: usize = 64 << 10;
 /// Addresses of one instance.
 const MOST_ADDRS: usize = 256;
 /// Services of one call.

@@ -1,14 +1,17 @@
 //! `register`, `renew`, `cancel` and `set`: answered once written here, whatever other nodes do.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::registry::dialect::discovery::app::{Instance, NOBODY};
-use crate::registry::dialect::discovery::calls::{Beat, Name, Passed, Register, Set, Target};
+use crate::registry::dialect::discovery::calls::{
+    Beat, LONGEST_METADATA, Name, Passed, Register, Set, Target,
+};
 use crate::registry::dialect::discovery::envelope::{Answer, Code};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
-use crate::registry::record::{Key, Moment, NodeId, Record, State, Version};
+use crate::registry::record::{Key, Moment, NodeId, Record, Registration, State, Version};
 use crate::registry::store::{Full, Merge, Store};
 
 /// Who wrote what another registry passes on: it does not say, and of equal times the incoming wins.
@@ -25,9 +28,15 @@ pub(super) fn register(node: &Node, fields: &Fields) -> Result<Answer, Invalid> 
         if passed.dirty == 0 || !(passed.replication || passed.from_zone) {
             return store.register(key, registration, now).map(drop);
         }
-        let state = State::Live(Arc::new(registration));
-        let merged = store
-            .merge(Record { key: key.clone(), version: version(passed, store, now), state }, now);
+        let said = registration.hash();
+        let state = State::Live(Arc::new(Registration { said, ..registration }));
+        let record = Record { key: key.clone(), version: version(passed, store, now), state };
+        // What comes from another zone comes to one node of ours, which spreads it; of its own zone a
+        // registry of that kind tells every node by itself.
+        let merged = match passed.replication {
+            true => store.merge(record, now),
+            false => store.import(record, now),
+        };
         // Whoever passes it on has heard of it, so its lease begins anew.
         if let Some(record) = store.get(&key).map(|it| Arc::clone(it.record)) {
             store.hear(record.key.id(), record.version, now);
@@ -115,6 +124,9 @@ pub(super) fn set(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
             let name = Name::Host(alteration.hostname);
             let (env, appid, zone) = (set.env.clone(), set.appid.clone(), set.zone.clone());
             let key = Target { env, appid, zone, name }.key();
+            if !fits(store, &key, &alteration.metadata) {
+                return false;
+            }
             let altered = store.alter(&key, now, |registration| {
                 registration.status = alteration.status.unwrap_or(registration.status);
                 registration.metadata.extend(alteration.metadata);
@@ -123,6 +135,15 @@ pub(super) fn set(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
         })
     });
     Ok(Answer::of(if all_there { Code::Ok } else { Code::BadRequest }))
+}
+
+/// Whether an instance's metadata with more of it stays as short as that of one that registers.
+fn fits(store: &Store, key: &Key, more: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+    let length = |it: (&Arc<str>, &Arc<str>)| it.0.len() + it.1.len();
+    let live = store.get(key).and_then(|it| it.record.live());
+    let kept = live.into_iter().flat_map(|it| &it.metadata);
+    let kept = kept.filter(|(name, _)| !more.contains_key(*name));
+    kept.chain(more).map(length).sum::<usize>() <= LONGEST_METADATA
 }
 
 /// Returns the key a call is about: who gives no host's name may mean an instance that gave one when

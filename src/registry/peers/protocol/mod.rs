@@ -31,7 +31,7 @@ mod speak;
 pub use hear::Received;
 pub use parcel::{
     Acquaintance, BUCKETS, EXCHANGE_PATH, InvalidParcel, Listing, MOST_BODY, Mark, Parcel,
-    RuleMark, RuleName, Span, Speaker,
+    ParcelError, RuleMark, RuleName, Span, Speaker,
 };
 pub use peer::Failure;
 pub use replica::{Counts, News, PeerKey, PeerStatus, Replica, RulesView, Settings};

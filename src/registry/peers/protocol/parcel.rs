@@ -19,6 +19,8 @@ pub const BUCKETS: u16 = 1024;
 pub(super) const MOST_RECORDS: usize = 1000;
 /// What the records of one parcel weigh at most, in bytes, unless the first alone weighs more.
 pub(super) const MOST_WEIGHT: usize = 1 << 20;
+/// The heaviest record there may be, in bytes: so that one with its escapes fits into a body.
+const HEAVIEST: usize = 8 << 20;
 /// Renewals sent in one parcel at most.
 pub(super) const MOST_RENEWED: usize = 1000;
 /// Ids asked for in one parcel at most.
@@ -205,12 +207,33 @@ pub enum InvalidParcel {
     /// The speaker does not say who it is, or at too great length.
     #[error("does not say who speaks")]
     Speaker,
+    /// A record is so heavy that no parcel could pass it on.
+    #[error("has a record of more than 8 MiB")]
+    Heavy,
+}
+
+/// Why bytes are no parcel that is taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ParcelError {
+    /// They are none.
+    #[error("is no parcel: {0}")]
+    Json(#[from] serde_json::Error),
+    /// They are one out of bounds.
+    #[error(transparent)]
+    Invalid(#[from] InvalidParcel),
 }
 
 impl Parcel {
     /// A parcel that says nothing yet.
     pub fn new(from: Speaker) -> Self {
         Self { from, ..Self::default() }
+    }
+
+    /// Reads one, and makes sure that it keeps within bounds.
+    pub fn read(bytes: &[u8]) -> Result<Self, ParcelError> {
+        let parcel: Self = serde_json::from_slice(bytes)?;
+        parcel.check()?;
+        Ok(parcel)
     }
 
     /// Makes sure that it keeps within bounds; its length in bytes has been seen to already.
@@ -232,6 +255,9 @@ impl Parcel {
             if length > most * LENIENCE {
                 return Err(InvalidParcel::TooMany(what));
             }
+        }
+        if self.records.iter().any(|it| weight(it) > HEAVIEST) {
+            return Err(InvalidParcel::Heavy);
         }
         let mut named = self.listed.iter().map(|it| it.bucket).chain(self.again.iter().copied());
         let spans = self.copy.iter().chain(&self.rest);

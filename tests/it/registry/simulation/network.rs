@@ -10,6 +10,8 @@ use fastrand::Rng;
 pub(super) struct Network {
     /// From whom nothing comes to whom.
     cuts: BTreeSet<(usize, usize)>,
+    /// Whose next parcel to whom breaks its connection.
+    breaks: BTreeSet<(usize, usize)>,
     /// How bad it is elsewhere, from 0 to 1.
     pub(super) trouble: f64,
 }
@@ -28,6 +30,16 @@ impl Network {
     /// Lets nothing through from one to another; the way back stays.
     pub(super) fn cut(&mut self, from: usize, to: usize) {
         self.cuts.insert((from, to));
+    }
+
+    /// Has the next parcel from one to another break its connection.
+    pub(super) fn break_off(&mut self, from: usize, to: usize) {
+        self.breaks.insert((from, to));
+    }
+
+    /// Whether a parcel sent now breaks its connection.
+    pub(super) fn breaks(&mut self, from: usize, to: usize) -> bool {
+        self.breaks.remove(&(from, to))
     }
 
     /// Lets nothing through between `side` and all others of `count` machines.

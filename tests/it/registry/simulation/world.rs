@@ -311,7 +311,7 @@ impl World {
             (Some(to), _) if is_new && !self.network.joins(of.machine, to) => {
                 self.after(CONNECT, fail(Failure::Unconnected));
             }
-            (Some(to), Some(_)) => {
+            (Some(to), Some(_)) if !self.network.breaks(of.machine, to) => {
                 self.after(ANSWER, fail(Failure::TimedOut));
                 self.carry(of.machine, to, 0, Message { bytes, back, is_answer: false });
             }
