@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -168,6 +170,7 @@ pub struct Node {
     peer_door: OnceLock<PeerDoor>,
     peers_view: OnceLock<PeersDoor>,
     readable: CancellationToken,
+    is_filled: AtomicBool,
     stopping: CancellationToken,
     metrics: RegistryMetrics,
 }
@@ -219,6 +222,7 @@ impl Node {
             peer_door: OnceLock::new(),
             peers_view: OnceLock::new(),
             readable: CancellationToken::new(),
+            is_filled: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             metrics,
             settings,
@@ -485,10 +489,15 @@ impl Node {
         self.readable.cancelled().await;
     }
 
-    /// Returns whether it began less than a lease ago: whoever has not spoken to it since may be there
-    /// all the same.
+    /// Returns whether it began less than a lease ago, without a copy of a node that did not: whoever
+    /// has not spoken to it since may be there all the same.
     pub fn is_filling(&self) -> bool {
-        self.started.elapsed() < self.settings.store.lease
+        !self.is_filled.load(Relaxed) && self.started.elapsed() < self.settings.store.lease
+    }
+
+    /// Says that it has a copy of a node that had heard of everybody.
+    pub fn set_filled(&self) {
+        self.is_filled.store(true, Relaxed);
     }
 
     /// Returns what is cancelled once the node is to stop: those who wait are to be let go.

@@ -98,6 +98,7 @@ pub(super) fn status(node: &Node) -> Reply {
         "env": &*settings.env,
         "uptime_seconds": node.now().since_start.as_secs(),
         "readable": node.is_readable(),
+        "filling": node.is_filling(),
         "instances": counts.live,
         "services": counts.services,
         "tombstones": counts.gone,

@@ -77,6 +77,7 @@ impl Cluster {
             zone: Arc::clone(&settings.zone),
             host: Arc::clone(&settings.host),
             readable: false,
+            filling: true,
         };
         let ours = settings.peers.iter().map(|at| (Arc::clone(at), Arc::clone(&settings.zone)));
         let others = settings.zones.iter();
@@ -224,6 +225,9 @@ impl Cluster {
         let inbox = mem::take(&mut *lock(&self.inbox));
         let now = self.node.now();
         let replica = &mut state.replica;
+        if !self.node.is_filling() {
+            replica.set_filled();
+        }
         replica.tell(&inbox.changes, now);
         for (id, version) in inbox.renewals {
             replica.renewed(id, version, now);
@@ -245,9 +249,18 @@ impl Cluster {
     /// Tells the node and its operator how things stand.
     fn publish(&self) {
         let now = self.node.now();
-        let (news, status, is_readable, is_isolated) = self.with(|State { replica, .. }, _| {
-            (replica.news(), replica.status(now), replica.is_readable(), replica.is_isolated(now))
-        });
+        let (news, status, is_readable, is_isolated) =
+            self.with(|State { replica, .. }, cluster| {
+                if replica.has_whole_copy() {
+                    cluster.node.set_filled();
+                }
+                (
+                    replica.news(),
+                    replica.status(now),
+                    replica.is_readable(),
+                    replica.is_isolated(now),
+                )
+            });
         news.iter().for_each(log);
         if is_readable && !self.node.is_readable() {
             self.node.set_readable();

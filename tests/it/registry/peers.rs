@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dyelane::registry::node::Settings;
-use dyelane::registry::store::Store;
+use dyelane::registry::store::{self, Store};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::harness::within;
@@ -67,6 +67,36 @@ async fn a_node_that_comes_with_nothing_gets_everything_before_it_is_read() {
     within(two.node().readable()).await;
 
     assert!(two.node().read(|store| store.counts().live) >= 100);
+}
+
+#[tokio::test]
+async fn a_node_has_heard_of_everybody_by_a_copy_of_one_that_has() {
+    let store = store::Settings { lease: Duration::from_millis(100), ..store::Settings::default() };
+    let old = Server::with(Settings { store, host: "old".into(), ..Settings::default() }).await;
+    let young = join("young", &[]).await;
+    let poll = || tokio::time::sleep(Duration::from_millis(5));
+
+    within(async {
+        while old.node().is_filling() {
+            poll().await
+        }
+    })
+    .await;
+    let by_old = join("one", &[Arc::clone(old.registry.advertised())]).await;
+    let by_young = join("two", &[Arc::clone(young.registry.advertised())]).await;
+    within(async {
+        while by_old.node().is_filling() {
+            poll().await
+        }
+    })
+    .await;
+    within(by_young.node().readable()).await;
+    let watch = r#"{"env":"prod","services":["*"]}"#;
+    let told = [&by_old, &by_young].map(|it| it.ask("POST", "/v1/watch", "", watch));
+    let [by_old, by_young] = told;
+
+    assert_eq!(by_old.await.json()["filling"], false);
+    assert_eq!(by_young.await.json()["filling"], true);
 }
 
 #[tokio::test]

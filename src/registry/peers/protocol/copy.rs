@@ -20,6 +20,8 @@ pub(super) struct Copy {
     under_way: usize,
     /// Whether what we have may be shown.
     is_readable: bool,
+    /// Whether a part came from a node that need not have heard of everybody itself.
+    is_doubtful: bool,
 }
 
 /// What the others are like, as seen from a node that wants a copy.
@@ -37,7 +39,7 @@ impl Copy {
     pub(super) fn new() -> Self {
         let starts = (0..BUCKETS).step_by(PART.into());
         let parts = starts.map(|from| Span { from, to: from + PART, after: None }).collect();
-        Self { parts, under_way: 0, is_readable: false }
+        Self { parts, under_way: 0, is_readable: false, is_doubtful: false }
     }
 
     /// Whether what we have may be shown: it is a complete copy, or there is none to be had.
@@ -61,8 +63,14 @@ impl Copy {
         self.parts.push(rest);
     }
 
-    /// Notes that a part has come whole.
-    pub(super) fn finish(&mut self) {
+    /// Whether it came whole, from nodes that had heard of everybody.
+    pub(super) fn is_whole(&self) -> bool {
+        self.parts.is_empty() && self.under_way == 0 && !self.is_doubtful
+    }
+
+    /// Notes that a part has come whole; `is_doubtful` if who sent it is filling.
+    pub(super) fn finish(&mut self, is_doubtful: bool) {
+        self.is_doubtful |= is_doubtful;
         self.under_way = self.under_way.saturating_sub(1);
         self.is_readable |= self.parts.is_empty() && self.under_way == 0;
     }
@@ -89,17 +97,28 @@ mod tests {
         let (first, second) = (copy.claim(), copy.claim());
         let third = copy.claim();
         copy.give_back(first.unwrap());
-        copy.finish();
+        copy.finish(false);
         let mut parts = 1;
         while copy.claim().is_some() {
             assert!(!copy.is_readable());
-            copy.finish();
+            copy.finish(false);
             parts += 1;
         }
 
         assert!(second.is_some() && third.is_none());
-        assert!(copy.is_readable());
+        assert!(copy.is_readable() && copy.is_whole());
         assert_eq!(parts, BUCKETS / PART);
+    }
+
+    #[test]
+    fn a_copy_of_a_node_that_is_filling_may_be_shown_and_is_not_whole() {
+        let mut copy = Copy::new();
+
+        while copy.claim().is_some() {
+            copy.finish(true);
+        }
+
+        assert!(copy.is_readable() && !copy.is_whole());
     }
 
     #[test]

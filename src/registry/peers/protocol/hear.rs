@@ -229,7 +229,7 @@ impl Replica {
         peer.copying = None;
         match answer.rest {
             _ if !answer.from.readable => self.copy.give_back(asked),
-            None => self.copy.finish(),
+            None => self.copy.finish(answer.from.filling),
             Some(rest) if rest.is_less_than(asked) => peer.copying = Some(rest),
             Some(_) => self.copy.give_back(asked),
         }

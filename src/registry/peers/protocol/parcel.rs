@@ -106,6 +106,9 @@ pub struct Speaker {
     pub host: Arc<str>,
     /// Whether it has a complete copy, or has given up waiting for one.
     pub readable: bool,
+    /// Whether it began less than a lease ago and without a copy of a node that did not: it need not
+    /// have heard of everybody.
+    pub filling: bool,
 }
 
 /// A node that somebody knows.

@@ -132,7 +132,7 @@ impl Replica {
     pub fn new(settings: Settings) -> Self {
         let Settings { me, own, seeds } = settings;
         let mut replica = Self {
-            me: Speaker { readable: false, ..me },
+            me: Speaker { readable: false, filling: true, ..me },
             own,
             peers: BTreeMap::new(),
             keys: 0,
@@ -241,6 +241,16 @@ impl Replica {
     /// Returns whether what the node has may be shown: it has had a complete copy, or nobody has one.
     pub fn is_readable(&self) -> bool {
         self.me.readable
+    }
+
+    /// Returns whether what the node has came from nodes that had heard of everybody.
+    pub fn has_whole_copy(&self) -> bool {
+        self.copy.is_whole()
+    }
+
+    /// Says that the node has heard of everybody by now.
+    pub fn set_filled(&mut self) {
+        self.me.filling = false;
     }
 
     /// Returns whether the node hears nobody: no other node answers, and no client renews anything.

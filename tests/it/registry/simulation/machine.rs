@@ -78,6 +78,7 @@ impl Machine {
             zone: self.zone.clone(),
             host: self.at.clone(),
             readable: false,
+            filling: false,
         };
         let seeds = self.seeds.clone();
         let replica = Replica::new(Settings { me: speaker, own: vec![me.0.id()], seeds });
