@@ -59,10 +59,12 @@ async fn a_node_that_answers_at_once_without_news_is_not_asked_without_end() {
     let side = Side::start(following(&[hasty.address()], "")).await;
     side.until_source(|it| it["up"] == true).await;
 
-    let since = Instant::now();
-    hasty.until_seen(14).await;
+    let before = hasty.seen().len();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let asked = hasty.seen().len() - before;
 
-    assert!(since.elapsed() > Duration::from_secs(2), "{:?}", since.elapsed());
+    // Ten or so; hundreds, if it were asked as fast as it answers.
+    assert!(asked < 60, "{asked}");
 }
 
 #[tokio::test]
