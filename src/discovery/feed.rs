@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::discovery::belief::{Belief, Witness};
 use crate::discovery::report::{Mishap, Moment, Report, SourceView};
+use crate::discovery::rotation::AGAIN;
 use crate::discovery::rules::{RuleBelief, Rules, ToldRules};
 use crate::discovery::said::{LeftOut, Said, count};
 use crate::telemetry::{Metrics, Source};
@@ -28,6 +29,8 @@ pub(super) enum Heard {
     Nothing,
     /// Some of it is doubted, as of now: another node may know better.
     Doubted,
+    /// Some of it is doubted still.
+    Doubtful,
 }
 
 /// Where a source takes its answers.
@@ -124,9 +127,10 @@ impl Feed {
             view,
         };
         self.publish(next);
-        match verdict.doubted {
-            0 if is_news => Heard::News,
-            0 => Heard::Nothing,
+        match (verdict.doubted, self.belief.held()) {
+            (0, 0) if is_news => Heard::News,
+            (0, 0) => Heard::Nothing,
+            (0, _) => Heard::Doubtful,
             _ => Heard::Doubted,
         }
     }
@@ -167,10 +171,11 @@ impl Feed {
         });
     }
 
-    /// Returns in how long an answer is due, as far as doubts go; none: there are none.
+    /// Returns in how long an answer is due, as far as doubts go: when it would end one, or when
+    /// another node is to be asked. None: there are none.
     pub(super) fn due(&self) -> Option<Duration> {
         let due = self.belief.due().into_iter().chain(self.rules.due()).min();
-        due.map(|it| it.saturating_sub(self.origin.elapsed()))
+        due.map(|it| it.saturating_sub(self.origin.elapsed()).min(AGAIN))
     }
 
     /// Has the log name those left out that it has not named yet.

@@ -1,11 +1,20 @@
 //! Which of a source's nodes is asked, and how soon after failures.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The pause after every node has failed once; it doubles from round to round.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause, on average.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long after a node was left because it was doubted the next one is asked again.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
+/// How often within that time nodes are left because of new doubts: one may not have heard yet what
+/// the other knows.
+const AT_ONCE: usize = 4;
 
 /// The nodes of a source in an order of our own, so that not everybody asks the same.
 #[derive(Debug)]
@@ -14,6 +23,8 @@ pub(super) struct Rotation {
     at: usize,
     /// Failures since a node last answered.
     failures: usize,
+    /// When nodes were left because they were doubted, the last few times.
+    doubted: VecDeque<Instant>,
 }
 
 impl Rotation {
@@ -21,7 +32,7 @@ impl Rotation {
     pub(super) fn new(count: usize, random: &mut fastrand::Rng) -> Self {
         let mut order: Vec<_> = (0..count.max(1)).collect();
         random.shuffle(&mut order);
-        Self { order, at: 0, failures: 0 }
+        Self { order, at: 0, failures: 0, doubted: VecDeque::new() }
     }
 
     /// Returns which node is asked.
@@ -47,6 +58,24 @@ impl Rotation {
     /// Leaves the current node for the next.
     pub(super) fn move_on(&mut self) {
         self.at = (self.at + 1) % self.order.len().max(1);
+    }
+
+    /// Leaves a node whose answer is doubted for another that may know better: at once if the doubt is
+    /// new, else every few seconds. Not without end, as two nodes may each lack what the other has.
+    /// Returns whether it is left.
+    pub(super) fn doubt(&mut self, is_new: bool, now: Instant) -> bool {
+        let is_soon = |it: &Instant| now < *it + AGAIN;
+        let is_out = self.doubted.len() >= AT_ONCE && self.doubted.front().is_some_and(is_soon);
+        let is_early = !is_new && self.doubted.back().is_some_and(is_soon);
+        if !self.has_others() || is_out || is_early {
+            return false;
+        }
+        self.doubted.push_back(now);
+        if self.doubted.len() > AT_ONCE {
+            self.doubted.pop_front();
+        }
+        self.move_on();
+        true
     }
 
     /// Leaves a node that has failed; returns the pause before the next is asked: none before each
@@ -84,6 +113,23 @@ mod tests {
         assert!(first[2].1 >= FIRST_PAUSE / 2 && first[2].1 < FIRST_PAUSE * 3 / 2);
         assert!(later.iter().all(|it| *it < LONGEST_PAUSE * 3 / 2));
         assert!(*later.last().unwrap() >= LONGEST_PAUSE / 2);
+    }
+
+    #[test]
+    fn nodes_that_are_doubted_in_turn_are_not_left_all_the_time() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let [mut two, mut one] = [2, 1].map(|it| Rotation::new(it, &mut random));
+        let now = Instant::now();
+
+        let at = |rotation: &mut Rotation, is_new, at| {
+            rotation.doubt(is_new, now + Duration::from_secs(at))
+        };
+        let again = [0, 1, 4, 5, 9, 10].map(|it| at(&mut two, false, it));
+        let new = [20, 20, 20, 20, 20, 24, 25].map(|it| at(&mut two, true, it));
+
+        assert_eq!(again, [true, false, false, true, false, true]);
+        assert_eq!(new, [true, true, true, true, false, false, true]);
+        assert!(!at(&mut one, true, 0));
     }
 
     #[test]

@@ -35,7 +35,6 @@ const PURE_FILES: &[&str] = &[
     "src/discovery/registry/mirror.rs",
     "src/discovery/registry/seen.rs",
     "src/discovery/registry/wanted.rs",
-    "src/discovery/rotation.rs",
     "src/discovery/rules.rs",
     "src/discovery/said.rs",
     "src/discovery/usable.rs",

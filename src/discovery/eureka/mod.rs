@@ -102,8 +102,15 @@ impl Follower {
             match self.ask(&mut following, &node).await {
                 Ok(heard) => {
                     self.rotation.succeed();
-                    let leaves = heard == Heard::Doubted || Instant::now() >= until;
-                    if leaves && self.rotation.has_others() {
+                    let leaves = match heard {
+                        Heard::Doubted => self.rotation.doubt(true, Instant::now()),
+                        Heard::Doubtful => self.rotation.doubt(false, Instant::now()),
+                        Heard::News | Heard::Nothing => false,
+                    };
+                    if leaves {
+                        return Duration::ZERO;
+                    }
+                    if Instant::now() >= until && self.rotation.has_others() {
                         self.rotation.move_on();
                         return Duration::ZERO;
                     }

@@ -119,10 +119,18 @@ impl Follower {
             match self.ask(&mut client, &node).await {
                 Ok(heard) => {
                     self.rotation.succeed();
-                    let is_idle = heard == Heard::Nothing && asked.elapsed() < AT_ONCE;
+                    let is_same = matches!(heard, Heard::Nothing | Heard::Doubtful);
+                    let is_idle = is_same && asked.elapsed() < AT_ONCE;
                     idle = if is_idle { (idle + 1).min(10) } else { 0 };
-                    let leaves = heard == Heard::Doubted || Instant::now() >= until;
-                    if leaves && self.rotation.has_others() {
+                    let leaves = match heard {
+                        Heard::Doubted => self.rotation.doubt(true, Instant::now()),
+                        Heard::Doubtful => self.rotation.doubt(false, Instant::now()),
+                        Heard::News | Heard::Nothing => false,
+                    };
+                    if leaves {
+                        return Duration::ZERO;
+                    }
+                    if Instant::now() >= until && self.rotation.has_others() {
                         self.rotation.move_on();
                         return Duration::ZERO;
                     }

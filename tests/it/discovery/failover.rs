@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::*;
 use crate::cli::Files;
+use crate::harness::app::answer;
 use crate::nodes::{ALONE, Process};
 
 /// Registers by HTTP with a node that is a process.
@@ -34,6 +35,49 @@ async fn another_node_is_followed_at_once_when_one_dies() {
 
     side.until_known(USER, ["10.0.0.1:80", "10.0.0.2:80"].map(str::to_owned)).await;
     assert_eq!(side.metric("discovery_source_up{source=\"registry\"}").await, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_answer_yet_is_left_for_another() {
+    let unready = App::start(async |_| answer(503, "not readable yet"));
+    let good = node().await;
+    register(&good, USER, "1", "10.0.0.1:80".parse().unwrap(), BASELINE);
+
+    let nodes = [unready.address(), good.address()];
+    let sides = [(); 4].map(|()| Side::start(following(&nodes, "")));
+
+    for side in sides {
+        let side = side.await;
+        side.until_known(USER, ["10.0.0.1:80".to_owned()]).await;
+        side.until_source(|it| it["node"] == good.address().to_string()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_answers_at_once_without_news_is_not_asked_without_end() {
+    let hasty = App::start(async |_| answer(200, r#"{"node":"n1","index":7}"#));
+    let side = Side::start(following(&[hasty.address()], "")).await;
+    side.until_source(|it| it["up"] == true).await;
+
+    let before = hasty.seen().len();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let asked = hasty.seen().len() - before;
+
+    // Ten or so; hundreds, if it were asked as fast as it answers.
+    assert!(asked < 60, "{asked}");
+}
+
+#[tokio::test]
+async fn a_node_that_answers_what_cannot_be_read_is_gone() {
+    for nonsense in ["", "{", "[]", r#"{"node":"n1","index":0}"#, r#"{"node":"n1","index":-1}"#] {
+        let node = App::start(move |_| async move { answer(200, nonsense) });
+
+        let side = Side::start(following(&[node.address()], "")).await;
+
+        let source = side.until_source(|it| it["last_error"].is_object()).await;
+        assert_eq!(source["up"], false, "{nonsense}");
+        assert_eq!(side.admin("/readyz").await.status, 503);
+    }
 }
 
 #[tokio::test]

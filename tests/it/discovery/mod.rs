@@ -5,6 +5,7 @@ mod cache;
 mod eureka;
 mod failover;
 mod follow;
+mod large;
 mod polls;
 mod shown;
 
