@@ -225,7 +225,7 @@ struct JsonEmpty {
 /// Returns the texts that mean nothing to us or are left out when empty, by name.
 fn texts<'a>(shown: &'a Shown<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
     let kept = move |name: &'static str| {
-        let text = shown.texts.and_then(|it| it.get(name)).map(|it| &**it);
+        let text = shown.texts.iter().find(|(key, _)| **key == *name).map(|(_, it)| &**it);
         match name {
             "isCoordinatingDiscoveryServer" => Some((name, text.unwrap_or("false"))),
             _ => text.map(|it| (name, it)),

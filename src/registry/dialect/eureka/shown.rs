@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::registry::dialect::eureka::mapping::is_grpc_port;
-use crate::registry::eureka::{Port, Said, Status, app_of};
+use crate::registry::eureka::{Named, Port, Said, Status, app_of};
 use crate::registry::record::{Record, Registration};
 use crate::registry::store::{Action, Member};
 
@@ -43,7 +43,7 @@ pub struct Shown<'a> {
     pub(super) data_center_metadata: Option<&'a Texts>,
     pub(super) lease: Lease,
     pub(super) metadata: Cow<'a, Texts>,
-    pub(super) texts: Option<&'a Texts>,
+    pub(super) texts: &'a [Named],
     pub(super) vips: [&'a str; 2],
     /// In milliseconds, as all times.
     pub(super) updated: u64,
@@ -105,7 +105,7 @@ impl<'a> Shown<'a> {
             data_center_metadata: None,
             lease,
             metadata: Cow::Borrowed(&live.metadata),
-            texts: None,
+            texts: &[],
             vips: live.vips(key),
             updated: written,
             dirty: written,
@@ -124,7 +124,7 @@ impl<'a> Shown<'a> {
         let center = &said.data_center;
         (self.data_center_class, self.data_center_name) = (&center.class, &center.name);
         self.data_center_metadata = Some(&center.metadata).filter(|it| !it.is_empty());
-        self.texts = Some(&said.texts);
+        self.texts = &said.texts;
         self.dirty = said.last_dirty;
     }
 
