@@ -146,10 +146,13 @@ pub struct Said {
     pub renewal: u32,
     /// `dataCenterInfo`.
     pub data_center: DataCenter,
-    /// Pages and groups, by their names in Eureka's JSON.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub texts: BTreeMap<Arc<str>, Arc<str>>,
+    /// Pages and groups, by their names in Eureka's JSON: a handful, for which a map is large.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Named>,
 }
+
+/// A text and its name.
+pub type Named = (Arc<str>, Arc<str>);
 
 /// A port, and whether it is to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -184,10 +187,11 @@ impl EurekaPart {
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.said.iter().flat_map(|said| {
             let center = &said.data_center;
-            let maps = said.texts.iter().chain(&center.metadata);
+            let texts = said.texts.iter().map(|(key, value)| (key, value));
+            let pairs = texts.chain(&center.metadata);
             let single = [&said.host, &said.ip, &said.vip, &said.secure_vip];
             let single = single.into_iter().chain([&center.class, &center.name]);
-            single.chain(maps.flat_map(|(key, value)| [key, value])).map(|it| &**it)
+            single.chain(pairs.flat_map(|(key, value)| [key, value])).map(|it| &**it)
         })
     }
 
@@ -195,7 +199,8 @@ impl EurekaPart {
     pub fn shared_texts(&mut self) -> impl Iterator<Item = &mut Arc<str>> {
         self.said.iter_mut().flat_map(|said| {
             let center = &mut said.data_center;
-            [&mut said.vip, &mut said.secure_vip, &mut center.class, &mut center.name]
+            let names = [&mut said.vip, &mut said.secure_vip, &mut center.class, &mut center.name];
+            names.into_iter().chain(said.texts.iter_mut().map(|(key, _)| key))
         })
     }
 }

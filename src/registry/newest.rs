@@ -68,6 +68,14 @@ impl Newest {
         made.as_ref().filter(|it| it.age.is_enough(wanted)).cloned()
     }
 
+    /// Forgets the answer if it is older than a time: nobody has asked for long.
+    pub fn forget_before(&self, step: u64) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.as_ref().is_some_and(|it| it.age.step < step) {
+            *made = None;
+        }
+    }
+
     /// Returns an answer at least as new as wanted, which `make` makes if there is none: its age and
     /// its bytes, of one moment. `instances` is about how many it tells of. None: `make` panicked.
     ///
@@ -141,5 +149,9 @@ mod tests {
         assert_eq!(one.as_ptr(), other.as_ptr());
         assert!(one.len() < made.plain().len());
         assert!(newest.ready(Age { version: 1, step: 0 }).is_none());
+        newest.forget_before(0);
+        assert!(newest.ready(Age::default()).is_some());
+        newest.forget_before(1);
+        assert!(newest.ready(Age::default()).is_none());
     }
 }

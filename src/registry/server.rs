@@ -181,6 +181,7 @@ async fn pass(node: Arc<Node>) {
         ticks.tick().await;
         let pass = node.write(|store, now| store.pass(now, &mut random));
         node.metrics().evictions.inc_by(pass.evicted as u64);
+        node.eureka().sweep(&node);
         if pass.evicted + pass.held + pass.left > 0 {
             let (evicted, held, left) = (pass.evicted, pass.held, pass.left);
             tracing::info!(evicted, held, left, late = ?pass.late, "instances have fallen silent");

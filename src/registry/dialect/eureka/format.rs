@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::registry::dialect::eureka::shown::{Shown, Texts};
 use crate::registry::dialect::eureka::xml::{push_leaf, push_text};
@@ -159,7 +158,6 @@ impl Serialize for Json<'_> {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap as _;
         let shown = self.0;
-        let lease = &shown.lease;
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("instanceId", shown.id)?;
         map.serialize_entry("hostName", &shown.host)?;
@@ -167,29 +165,18 @@ impl Serialize for Json<'_> {
         map.serialize_entry("ipAddr", &shown.ip)?;
         map.serialize_entry("status", &shown.status)?;
         map.serialize_entry("overriddenStatus", &shown.overridden)?;
-        map.serialize_entry("port", &port(shown.port))?;
-        map.serialize_entry("securePort", &port(shown.secure_port))?;
+        map.serialize_entry("port", &JsonPort::of(shown.port))?;
+        map.serialize_entry("securePort", &JsonPort::of(shown.secure_port))?;
         map.serialize_entry("countryId", &1)?;
-        let (class, name) = (shown.data_center_class, shown.data_center_name);
-        let mut center = Map::from_iter([
-            ("@class".to_owned(), Value::from(class)),
-            ("name".to_owned(), name.into()),
-        ]);
-        if let Some(metadata) = shown.data_center_metadata {
-            center.insert("metadata".to_owned(), json!(metadata));
-        }
+        let center = JsonCenter {
+            class: shown.data_center_class,
+            name: shown.data_center_name,
+            metadata: shown.data_center_metadata,
+        };
         map.serialize_entry("dataCenterInfo", &center)?;
-        let lease = json!({
-            "renewalIntervalInSecs": lease.interval,
-            "durationInSecs": lease.duration,
-            "registrationTimestamp": lease.registered,
-            "lastRenewalTimestamp": lease.renewed,
-            "evictionTimestamp": 0,
-            "serviceUpTimestamp": lease.up,
-        });
-        map.serialize_entry("leaseInfo", &lease)?;
+        map.serialize_entry("leaseInfo", &shown.lease)?;
         if shown.metadata.is_empty() {
-            map.serialize_entry("metadata", &json!({ "@class": EMPTY_MAP }))?;
+            map.serialize_entry("metadata", &JsonEmpty { class: EMPTY_MAP })?;
         } else {
             map.serialize_entry("metadata", &*shown.metadata)?;
         }
@@ -206,14 +193,39 @@ impl Serialize for Json<'_> {
 /// The class by which Java writes a map that is empty.
 const EMPTY_MAP: &str = "java.util.Collections$EmptyMap";
 
-fn port(port: Port) -> Value {
-    json!({ "$": port.number, "@enabled": if port.enabled { "true" } else { "false" } })
+#[derive(Serialize)]
+struct JsonPort {
+    #[serde(rename = "$")]
+    number: i32,
+    #[serde(rename = "@enabled")]
+    enabled: &'static str,
+}
+
+impl JsonPort {
+    fn of(port: Port) -> Self {
+        Self { number: port.number, enabled: if port.enabled { "true" } else { "false" } }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonCenter<'a> {
+    #[serde(rename = "@class")]
+    class: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a Texts>,
+}
+
+#[derive(Serialize)]
+struct JsonEmpty {
+    #[serde(rename = "@class")]
+    class: &'static str,
 }
 
 /// Returns the texts that mean nothing to us or are left out when empty, by name.
 fn texts<'a>(shown: &'a Shown<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
     let kept = move |name: &'static str| {
-        let text = shown.texts.and_then(|it| it.get(name)).map(|it| &**it);
+        let text = shown.texts.iter().find(|(key, _)| **key == *name).map(|(_, it)| &**it);
         match name {
             "isCoordinatingDiscoveryServer" => Some((name, text.unwrap_or("false"))),
             _ => text.map(|it| (name, it)),
@@ -247,12 +259,12 @@ fn push_xml(shown: &Shown<'_>, out: &mut String) {
     out.push_str("</dataCenterInfo><leaseInfo>");
     let lease = &shown.lease;
     for (name, number) in [
-        ("renewalIntervalInSecs", u64::from(lease.interval)),
-        ("durationInSecs", lease.duration),
-        ("registrationTimestamp", lease.registered),
-        ("lastRenewalTimestamp", lease.renewed),
-        ("evictionTimestamp", 0),
-        ("serviceUpTimestamp", lease.up),
+        ("renewalIntervalInSecs", lease.renewal_interval_in_secs.into()),
+        ("durationInSecs", lease.duration_in_secs),
+        ("registrationTimestamp", lease.registration_timestamp),
+        ("lastRenewalTimestamp", lease.last_renewal_timestamp),
+        ("evictionTimestamp", lease.eviction_timestamp),
+        ("serviceUpTimestamp", lease.service_up_timestamp),
     ] {
         push_leaf(name, number, out);
     }

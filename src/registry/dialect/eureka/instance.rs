@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::registry::eureka::{DataCenter, Port, Said, Status, app_of};
+use crate::registry::eureka::{DataCenter, Named, Port, Said, Status, app_of};
 
 /// Longest name of an application, an instance or a zone, in bytes.
 pub const LONGEST_NAME: usize = 1 << 10;
@@ -264,12 +264,12 @@ impl<'a> Fields<'a> {
         Ok(texts)
     }
 
-    fn kept(&self) -> Result<BTreeMap<Arc<str>, Arc<str>>, Invalid> {
-        let mut texts = BTreeMap::new();
+    fn kept(&self) -> Result<Vec<Named>, Invalid> {
+        let mut texts = Vec::new();
         for name in TEXTS {
             let text = self.text(name)?;
             if !text.is_empty() {
-                texts.insert(name.into(), text);
+                texts.push((name.into(), text));
             }
         }
         Ok(texts)

@@ -38,7 +38,7 @@ use crate::registry::api::reply::{self, PROTECTED};
 use crate::registry::api::{Ask, Reply, routes};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::dialect::eureka::instance::{Info, LONGEST_NAME};
-use crate::registry::dialect::eureka::path::{Call, NoCall};
+use crate::registry::dialect::eureka::path::{Call, NoCall, Read, Write};
 use crate::registry::dialect::eureka::reads::Taken;
 use crate::registry::dialect::eureka::writes::Outcome;
 use crate::registry::dialect::eureka::xml::InvalidXml;
@@ -138,75 +138,63 @@ pub async fn answer(node: &Arc<Node>, ask: Ask) -> Reply {
         Err(NoCall::NotAllowed) => return routes::not_allowed(),
         Err(why @ NoCall::Escape) => return reply::text(StatusCode::BAD_REQUEST, why.to_string()),
     };
-    let mut answer = if call.is_read() {
-        read(node, &call, Taken::of(&ask.headers)).await
-    } else {
-        write(node, &call, &ask).unwrap_or_else(|refusal| refusal.reply())
+    let answer = match &call {
+        Call::Read(question) => {
+            let mut answer = read(node, question, Taken::of(&ask.headers)).await;
+            if node.read(Store::is_protected) {
+                answer.headers_mut().insert(PROTECTED, HeaderValue::from_static("true"));
+            }
+            answer
+        }
+        Call::Write(change) => write(node, change, &ask).unwrap_or_else(|refusal| refusal.reply()),
     };
-    if call.is_read() && node.read(Store::is_protected) {
-        answer.headers_mut().insert(PROTECTED, HeaderValue::from_static("true"));
-    }
     node.metrics().answered(call.label(), answer.status().as_str(), Some(started.elapsed()));
     answer
 }
 
-async fn read(node: &Arc<Node>, call: &Call, taken: Taken) -> Reply {
+async fn read(node: &Arc<Node>, question: &Read, taken: Taken) -> Reply {
     if let Some(refusal) = reads::unreadable(node).await {
         return refusal;
     }
-    match call {
-        Call::Apps => reads::apps(node, taken).await,
-        Call::Delta => reads::delta(node, taken).await,
-        Call::App(name) => reads::app(node, taken, name).await,
-        Call::Instance(target) => reads::instance(node, taken, target),
-        Call::AnyInstance(id) => reads::any_instance(node, taken, id),
-        Call::Vip(name) => reads::vip(node, taken, name, false).await,
-        Call::SecureVip(name) => reads::vip(node, taken, name, true).await,
-        Call::Register(_)
-        | Call::Renew(_)
-        | Call::Cancel(_)
-        | Call::Override(_)
-        | Call::Restore(_)
-        | Call::Metadata(_)
-        | Call::Batch => routes::not_allowed(),
+    match question {
+        Read::Apps => reads::apps(node, taken).await,
+        Read::Delta => reads::delta(node, taken).await,
+        Read::App(name) => reads::app(node, taken, name).await,
+        Read::Instance(target) => reads::instance(node, taken, target),
+        Read::AnyInstance(id) => reads::any_instance(node, taken, id),
+        Read::Vip(name) => reads::vip(node, taken, name, false).await,
+        Read::SecureVip(name) => reads::vip(node, taken, name, true).await,
     }
 }
 
-fn write(node: &Arc<Node>, call: &Call, ask: &Ask) -> Result<Reply, Refusal> {
-    match call {
-        Call::Register(app) => {
+fn write(node: &Arc<Node>, change: &Write, ask: &Ask) -> Result<Reply, Refusal> {
+    match change {
+        Write::Register(app) => {
             let info = Info::bind(&instance_of(ask)?, app)?;
             writes::register(node, info)?;
             Ok(reply::empty(StatusCode::NO_CONTENT))
         }
-        Call::Renew(target) => {
+        Write::Renew(target) => {
             let query = Fields::of_query(ask.query())?;
             let is_peer = ask.header(&FROM_PEER).is_some_and(|it| it.eq_ignore_ascii_case("true"));
             let outcome = writes::renew(node, target, dirty_of(&query)?, is_peer);
             Ok(newer(node, ask, &outcome).unwrap_or_else(|| outcome.reply()))
         }
-        Call::Cancel(target) => Ok(writes::cancel(node, target).reply()),
-        Call::Override(target) => {
+        Write::Cancel(target) => Ok(writes::cancel(node, target).reply()),
+        Write::Override(target) => {
             let query = Fields::of_query(ask.query())?;
             let status = status_of(&query)?.ok_or_else(|| Refusal::Status(String::new()))?;
             Ok(writes::put_status(node, target, status, dirty_of(&query)?).reply())
         }
-        Call::Restore(target) => {
+        Write::Restore(target) => {
             let status = status_of(&Fields::of_query(ask.query())?)?;
             Ok(writes::take_status(node, target, status).reply())
         }
-        Call::Metadata(target) => {
+        Write::Metadata(target) => {
             let query = Fields::of_query(ask.query())?;
             writes::put_metadata(node, target, &query).map(|it| it.reply())
         }
-        Call::Batch => batch::write(node, &body_of(ask, node.settings().body)?),
-        Call::Apps
-        | Call::Delta
-        | Call::App(_)
-        | Call::Instance(_)
-        | Call::AnyInstance(_)
-        | Call::Vip(_)
-        | Call::SecureVip(_) => Ok(routes::not_allowed()),
+        Write::Batch => batch::write(node, &body_of(ask, node.settings().body)?),
     }
 }
 

@@ -9,21 +9,18 @@ use http::Method;
 
 use crate::registry::eureka::app_of;
 
-/// A call, and whom it is about. Applications are in capitals.
+/// What is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// `POST apps/APP`.
-    Register(Arc<str>),
-    /// `PUT apps/APP/ID`.
-    Renew(Target),
-    /// `DELETE apps/APP/ID`.
-    Cancel(Target),
-    /// `PUT apps/APP/ID/status`.
-    Override(Target),
-    /// `DELETE apps/APP/ID/status`.
-    Restore(Target),
-    /// `PUT apps/APP/ID/metadata`.
-    Metadata(Target),
+    /// A question.
+    Read(Read),
+    /// A change.
+    Write(Write),
+}
+
+/// A question. Applications are in capitals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
     /// `GET apps`.
     Apps,
     /// `GET apps/delta`.
@@ -38,6 +35,23 @@ pub enum Call {
     Vip(Arc<str>),
     /// `GET svips/NAME`.
     SecureVip(Arc<str>),
+}
+
+/// A change, and whom it is about. Applications are in capitals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// `POST apps/APP`.
+    Register(Arc<str>),
+    /// `PUT apps/APP/ID`.
+    Renew(Target),
+    /// `DELETE apps/APP/ID`.
+    Cancel(Target),
+    /// `PUT apps/APP/ID/status`.
+    Override(Target),
+    /// `DELETE apps/APP/ID/status`.
+    Restore(Target),
+    /// `PUT apps/APP/ID/metadata`.
+    Metadata(Target),
     /// `POST peerreplication/batch`.
     Batch,
 }
@@ -75,35 +89,38 @@ impl Call {
         if parts.next() != Some("eureka") {
             return Err(NoCall::NotFound);
         }
+        let read = |read: Read| Ok(Self::Read(read));
+        let write = |write: Write| Ok(Self::Write(write));
         let rest: Vec<&str> = parts.collect();
         let rest = rest.strip_prefix(&["v2"]).unwrap_or(&rest);
-        match rest {
-            ["apps"] => only(method, &Method::GET, Self::Apps),
+        match (method, rest) {
+            (&Method::GET, ["apps"]) => read(Read::Apps),
             // An application of that name can register; it is read with all others.
-            ["apps", "delta"] if *method == Method::GET => Ok(Self::Delta),
-            ["apps", app] => match *method {
-                Method::GET => Ok(Self::App(application(app)?)),
-                Method::POST => Ok(Self::Register(application(app)?)),
-                _ => Err(NoCall::NotAllowed),
-            },
-            ["apps", app, id] => match *method {
-                Method::PUT => Ok(Self::Renew(target(app, id)?)),
-                Method::DELETE => Ok(Self::Cancel(target(app, id)?)),
-                Method::GET => Ok(Self::Instance(target(app, id)?)),
-                _ => Err(NoCall::NotAllowed),
-            },
-            ["apps", app, id, "status"] => match *method {
-                Method::PUT => Ok(Self::Override(target(app, id)?)),
-                Method::DELETE => Ok(Self::Restore(target(app, id)?)),
-                _ => Err(NoCall::NotAllowed),
-            },
-            ["apps", app, id, "metadata"] => {
-                only(method, &Method::PUT, Self::Metadata(target(app, id)?))
+            (&Method::GET, ["apps", "delta"]) => read(Read::Delta),
+            (&Method::GET, ["apps", app]) => read(Read::App(application(app)?)),
+            (&Method::POST, ["apps", app]) => write(Write::Register(application(app)?)),
+            (&Method::GET, ["apps", app, id]) => read(Read::Instance(target(app, id)?)),
+            (&Method::PUT, ["apps", app, id]) => write(Write::Renew(target(app, id)?)),
+            (&Method::DELETE, ["apps", app, id]) => write(Write::Cancel(target(app, id)?)),
+            (&Method::PUT, ["apps", app, id, "status"]) => write(Write::Override(target(app, id)?)),
+            (&Method::DELETE, ["apps", app, id, "status"]) => {
+                write(Write::Restore(target(app, id)?))
             }
-            ["instances", id] => only(method, &Method::GET, Self::AnyInstance(decoded(id)?.into())),
-            ["vips", vip] => only(method, &Method::GET, Self::Vip(decoded(vip)?.into())),
-            ["svips", vip] => only(method, &Method::GET, Self::SecureVip(decoded(vip)?.into())),
-            ["peerreplication", "batch"] => only(method, &Method::POST, Self::Batch),
+            (&Method::PUT, ["apps", app, id, "metadata"]) => {
+                write(Write::Metadata(target(app, id)?))
+            }
+            (&Method::GET, ["instances", id]) => read(Read::AnyInstance(decoded(id)?.into())),
+            (&Method::GET, ["vips", vip]) => read(Read::Vip(decoded(vip)?.into())),
+            (&Method::GET, ["svips", vip]) => read(Read::SecureVip(decoded(vip)?.into())),
+            (&Method::POST, ["peerreplication", "batch"]) => write(Write::Batch),
+            (
+                _,
+                ["apps"]
+                | ["apps" | "instances" | "vips" | "svips", _]
+                | ["apps", _, _]
+                | ["apps", _, _, "status" | "metadata"]
+                | ["peerreplication", "batch"],
+            ) => Err(NoCall::NotAllowed),
             _ => Err(NoCall::NotFound),
         }
     }
@@ -111,43 +128,19 @@ impl Call {
     /// Returns its name among those that are counted.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Register(_) => "eureka_register",
-            Self::Renew(_) => "eureka_renew",
-            Self::Cancel(_) => "eureka_cancel",
-            Self::Override(_) | Self::Restore(_) => "eureka_status",
-            Self::Metadata(_) => "eureka_metadata",
-            Self::Apps => "eureka_apps",
-            Self::Delta => "eureka_delta",
-            Self::App(_) => "eureka_app",
-            Self::Instance(_) | Self::AnyInstance(_) => "eureka_instance",
-            Self::Vip(_) | Self::SecureVip(_) => "eureka_vip",
-            Self::Batch => "eureka_batch",
+            Self::Read(Read::Apps) => "eureka_apps",
+            Self::Read(Read::Delta) => "eureka_delta",
+            Self::Read(Read::App(_)) => "eureka_app",
+            Self::Read(Read::Instance(_) | Read::AnyInstance(_)) => "eureka_instance",
+            Self::Read(Read::Vip(_) | Read::SecureVip(_)) => "eureka_vip",
+            Self::Write(Write::Register(_)) => "eureka_register",
+            Self::Write(Write::Renew(_)) => "eureka_renew",
+            Self::Write(Write::Cancel(_)) => "eureka_cancel",
+            Self::Write(Write::Override(_) | Write::Restore(_)) => "eureka_status",
+            Self::Write(Write::Metadata(_)) => "eureka_metadata",
+            Self::Write(Write::Batch) => "eureka_batch",
         }
     }
-
-    /// Whether it changes nothing.
-    pub fn is_read(&self) -> bool {
-        match self {
-            Self::Apps
-            | Self::Delta
-            | Self::App(_)
-            | Self::Instance(_)
-            | Self::AnyInstance(_)
-            | Self::Vip(_)
-            | Self::SecureVip(_) => true,
-            Self::Register(_)
-            | Self::Renew(_)
-            | Self::Cancel(_)
-            | Self::Override(_)
-            | Self::Restore(_)
-            | Self::Metadata(_)
-            | Self::Batch => false,
-        }
-    }
-}
-
-fn only(method: &Method, wanted: &Method, call: Call) -> Result<Call, NoCall> {
-    if method == wanted { Ok(call) } else { Err(NoCall::NotAllowed) }
 }
 
 fn application(part: &str) -> Result<Arc<str>, NoCall> {
@@ -186,7 +179,7 @@ mod tests {
         let paths = ["/eureka/apps", "/eureka/apps/", "/eureka/v2/apps/", "/eureka//apps//"];
 
         for path in paths {
-            assert_eq!(Call::of(&Method::GET, path), Ok(Call::Apps), "{path}");
+            assert_eq!(Call::of(&Method::GET, path), Ok(Call::Read(Read::Apps)), "{path}");
         }
     }
 
@@ -197,7 +190,7 @@ mod tests {
 
         let call = Call::of(&Method::PUT, path);
 
-        assert_eq!(call, Ok(Call::Renew(target)));
+        assert_eq!(call, Ok(Call::Write(Write::Renew(target))));
     }
 
     #[test]

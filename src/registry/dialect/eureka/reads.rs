@@ -34,6 +34,19 @@ pub struct Lists {
     xml_delta: Newest,
 }
 
+impl Lists {
+    /// Forgets lists that nobody has asked for in the last two steps: they may be large.
+    pub fn sweep(&self, node: &Node) {
+        let last = |every| lists::step(node, every).saturating_sub(1);
+        for list in [&self.json, &self.xml] {
+            list.forget_before(last(STEP));
+        }
+        for list in [&self.json_delta, &self.xml_delta] {
+            list.forget_before(last(DELTA_STEP));
+        }
+    }
+}
+
 /// What a client takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {

@@ -7,8 +7,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::registry::dialect::eureka::mapping::is_grpc_port;
-use crate::registry::eureka::{Port, Said, Status, app_of};
+use crate::registry::eureka::{Named, Port, Said, Status, app_of};
 use crate::registry::record::{Record, Registration};
 use crate::registry::store::{Action, Member};
 
@@ -41,7 +43,7 @@ pub struct Shown<'a> {
     pub(super) data_center_metadata: Option<&'a Texts>,
     pub(super) lease: Lease,
     pub(super) metadata: Cow<'a, Texts>,
-    pub(super) texts: Option<&'a Texts>,
+    pub(super) texts: &'a [Named],
     pub(super) vips: [&'a str; 2],
     /// In milliseconds, as all times.
     pub(super) updated: u64,
@@ -52,14 +54,17 @@ pub struct Shown<'a> {
 /// Texts by name.
 pub(super) type Texts = BTreeMap<Arc<str>, Arc<str>>;
 
-/// How long it may be silent, and its times.
-#[derive(Debug)]
+/// How long it may be silent, and its times in milliseconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Lease {
-    pub(super) interval: u32,
-    pub(super) duration: u64,
-    pub(super) registered: u64,
-    pub(super) renewed: u64,
-    pub(super) up: u64,
+    pub(super) renewal_interval_in_secs: u32,
+    pub(super) duration_in_secs: u64,
+    pub(super) registration_timestamp: u64,
+    pub(super) last_renewal_timestamp: u64,
+    /// Always 0: what was evicted is not shown.
+    pub(super) eviction_timestamp: u64,
+    pub(super) service_up_timestamp: u64,
 }
 
 /// Where and when it is that instances are shown.
@@ -79,11 +84,12 @@ impl<'a> Shown<'a> {
         let app = view.app.as_deref();
         let written = millis(record.version.at);
         let lease = Lease {
-            interval: live.said().map_or(30, |it| it.renewal),
-            duration: live.lease.map_or(view.lease, u64::from),
-            registered: millis(live.registered),
-            renewed: millis(row.renewed),
-            up: millis(live.up_since),
+            renewal_interval_in_secs: live.said().map_or(30, |it| it.renewal),
+            duration_in_secs: live.lease.map_or(view.lease, u64::from),
+            registration_timestamp: millis(live.registered),
+            last_renewal_timestamp: millis(row.renewed),
+            eviction_timestamp: 0,
+            service_up_timestamp: millis(live.up_since),
         };
         let mut shown = Self {
             id: &row.name,
@@ -99,7 +105,7 @@ impl<'a> Shown<'a> {
             data_center_metadata: None,
             lease,
             metadata: Cow::Borrowed(&live.metadata),
-            texts: None,
+            texts: &[],
             vips: live.vips(key),
             updated: written,
             dirty: written,
@@ -118,7 +124,7 @@ impl<'a> Shown<'a> {
         let center = &said.data_center;
         (self.data_center_class, self.data_center_name) = (&center.class, &center.name);
         self.data_center_metadata = Some(&center.metadata).filter(|it| !it.is_empty());
-        self.texts = Some(&said.texts);
+        self.texts = &said.texts;
         self.dirty = said.last_dirty;
     }
 

@@ -65,14 +65,13 @@ pub(super) fn register(node: &Node, info: Info) -> Result<(), Refusal> {
     }
     let app = info.app.clone();
     // Some clients register where others send a heartbeat.
-    let is_news = node.read(|store| {
-        let before = there(store, &key.env, &app, &key.hostname);
-        let Some((known, live)) = before.filter(|(known, _)| *known == key) else { return true };
-        is_newer(&live, &info)
-            || !mapping::is_same(&content(info.clone(), Some(&live), node), &live)
-            || known != key
+    let is_known = node.read(|store| {
+        there(store, &key.env, &app, &key.hostname).is_some_and(|(known, live)| {
+            let is_same = || mapping::is_same(&content(info.clone(), Some(&live), node), &live);
+            known == key && !is_newer(&live, &info) && is_same()
+        })
     });
-    if !is_news && node.renew(&key).is_some() {
+    if is_known && node.renew(&key).is_some() {
         return Ok(());
     }
     let kept = node.write(|store, now| {
