@@ -57,7 +57,7 @@ fn node() -> Node {
         store.register(key, Registration::default(), now).unwrap();
     }
     Node {
-        replica: Replica::new(Settings { me, own: Vec::new(), seeds }),
+        replica: Replica::new(Settings { me, own: Vec::new(), seeds, believes_records: true }),
         store,
         now,
         random: fastrand::Rng::with_seed(1),
