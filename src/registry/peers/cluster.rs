@@ -84,7 +84,12 @@ impl Cluster {
         let others = others.flat_map(|(zone, all)| all.iter().map(|at| (at.clone(), zone.clone())));
         let seeds = ours.chain(others).collect();
         let state = State {
-            replica: Replica::new(Settings { me, own, seeds }),
+            replica: Replica::new(Settings {
+                me,
+                own,
+                seeds,
+                believes_records: settings.token.is_none(),
+            }),
             random: fastrand::Rng::new(),
         };
         let cluster = Arc::new(Self {

@@ -21,8 +21,8 @@ struct Node {
 /// is what a node would take, and what the store tells of itself is true.
 pub fn parcel(bytes: &[u8]) {
     let Ok(parcel) = Parcel::read(bytes) else { return };
-    let (mut node, none) = (node(), Rules::default());
-    let rules = RulesView { rules: &none, digest: 0 };
+    let (mut node, table) = (node(), Rules::default());
+    let rules = RulesView { rules: &table, digest: 0 };
     let seed = node.replica.peers().next().unwrap();
 
     let received = node.replica.receive(parcel.clone(), &mut node.store, rules, node.now);
@@ -35,7 +35,9 @@ pub fn parcel(bytes: &[u8]) {
         let changes = node.store.drain();
         node.replica.tell(&changes, node.now);
         let all: Vec<PeerKey> = node.replica.peers().collect();
-        all.into_iter().for_each(|it| said(&mut node, it));
+        for key in all {
+            said(&mut node, key);
+        }
     }
 
     let sum = node.store.buckets().iter().fold(0, |sum, it| sum ^ it);
@@ -55,7 +57,7 @@ fn node() -> Node {
         store.register(key, Registration::default(), now).unwrap();
     }
     Node {
-        replica: Replica::new(Settings { me, own: Vec::new(), seeds }),
+        replica: Replica::new(Settings { me, own: Vec::new(), seeds, believes_records: true }),
         store,
         now,
         random: fastrand::Rng::with_seed(1),
@@ -64,8 +66,8 @@ fn node() -> Node {
 
 /// What is said to a node now is what it would take; nobody answers it.
 fn said(node: &mut Node, to: PeerKey) {
-    let none = Rules::default();
-    let rules = RulesView { rules: &none, digest: 0 };
+    let table = Rules::default();
+    let rules = RulesView { rules: &table, digest: 0 };
     let Node { replica, store, now, random } = node;
     if let Next::Send(parcel) = replica.next(to, store, rules, *now, random) {
         assert_eq!(parcel.check(), Ok(()));

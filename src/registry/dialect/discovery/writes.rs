@@ -33,10 +33,8 @@ pub(super) fn register(node: &Node, fields: &Fields) -> Result<Answer, Invalid> 
         let record = Record { key: key.clone(), version: version(passed, store, now), state };
         // What comes from another zone comes to one node of ours, which spreads it; of its own zone a
         // registry of that kind tells every node by itself.
-        let merged = match passed.replication {
-            true => store.merge(record, now),
-            false => store.import(record, now),
-        };
+        let merged =
+            if passed.replication { store.merge(record, now) } else { store.import(record, now) };
         // Whoever passes it on has heard of it, so its lease begins anew.
         if let Some(record) = store.get(&key).map(|it| Arc::clone(it.record)) {
             store.hear(record.key.id(), record.version, now);

@@ -71,7 +71,7 @@ impl Replica {
 
     /// Takes a record of a node of the registry, by whatever way it came.
     pub(super) fn learn_from(&mut self, record: &Record, now: Duration) {
-        if *record.key.appid != *REGISTRY {
+        if *record.key.appid != *REGISTRY || !self.believes_records {
             return;
         }
         match &record.state {
@@ -191,6 +191,31 @@ fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::peers::protocol::replica::Settings;
+    use crate::registry::record::{Key, Moment, Registration, Version};
+    use crate::registry::store::{Change, Origin};
+
+    /// How many nodes are known after somebody registered as one.
+    fn known(believes_records: bool) -> usize {
+        let me = Speaker { at: "10.0.0.1:7171".into(), ..Speaker::default() };
+        let settings = Settings { me, own: Vec::new(), seeds: Vec::new(), believes_records };
+        let mut replica = Replica::new(settings);
+        let [env, appid, zone, hostname] = ["prod", REGISTRY, "z", "h"].map(Arc::from);
+        let addrs = vec!["http://10.0.0.9:7171".into()];
+        let state = State::Live(Arc::new(Registration { addrs, ..Registration::default() }));
+        let key = Key { env, appid, zone, hostname };
+        let record = Arc::new(Record { key, version: Version::default(), state });
+
+        let change = Change { record, origin: Origin::Peer, index: 1 };
+        replica.tell(&[change], Moment::default());
+        replica.peers().count()
+    }
+
+    #[test]
+    fn whoever_registers_as_a_node_is_not_shown_the_token() {
+        assert_eq!(known(true), 1);
+        assert_eq!(known(false), 0);
+    }
 
     #[test]
     fn what_can_be_no_address_is_not_learned() {

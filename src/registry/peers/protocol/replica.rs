@@ -27,6 +27,9 @@ pub struct Settings {
     /// Nodes an operator named, `host:port`, with the zone each is in. They are never forgotten. The
     /// node itself may be among them.
     pub seeds: Vec<(Arc<str>, Arc<str>)>,
+    /// Whether a node may be learned of by its registration as an instance: whoever can register would
+    /// be spoken to. Where nodes have a token, and would show it, only nodes are believed.
+    pub believes_records: bool,
 }
 
 /// One of the other nodes, for as long as it is known.
@@ -115,6 +118,7 @@ pub(super) struct Border {
 pub struct Replica {
     pub(super) me: Speaker,
     own: Vec<Id>,
+    pub(super) believes_records: bool,
     pub(super) peers: BTreeMap<PeerKey, Peer>,
     pub(super) keys: u32,
     pub(super) borders: BTreeMap<Arc<str>, Border>,
@@ -130,10 +134,11 @@ pub struct Replica {
 impl Replica {
     /// A node that has spoken to nobody yet.
     pub fn new(settings: Settings) -> Self {
-        let Settings { me, own, seeds } = settings;
+        let Settings { me, own, seeds, believes_records } = settings;
         let mut replica = Self {
             me: Speaker { readable: false, filling: true, ..me },
             own,
+            believes_records,
             peers: BTreeMap::new(),
             keys: 0,
             borders: BTreeMap::new(),

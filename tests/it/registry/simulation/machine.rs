@@ -81,7 +81,12 @@ impl Machine {
             filling: false,
         };
         let seeds = self.seeds.clone();
-        let replica = Replica::new(Settings { me: speaker, own: vec![me.0.id()], seeds });
+        let replica = Replica::new(Settings {
+            me: speaker,
+            own: vec![me.0.id()],
+            seeds,
+            believes_records: number.0 % 2 == 0,
+        });
         let mut process = Process {
             number,
             run,

@@ -30,6 +30,8 @@ pub(super) enum Life {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Promise {
     pub(super) version: Version,
+    /// By which machine.
+    pub(super) at: usize,
     /// Whether that was its cancelling.
     pub(super) is_end: bool,
     /// Whether it is later than all that was promised before, by the nodes' own reckoning: not so
@@ -103,7 +105,7 @@ impl Provider {
     fn promised(&mut self, version: Version, is_end: bool) {
         let is_latest = version > self.latest;
         self.latest = self.latest.max(version);
-        self.promise = Some(Promise { version, is_end, is_latest });
+        self.promise = Some(Promise { version, at: self.at, is_end, is_latest });
         self.is_bereft = false;
     }
 
