@@ -33,7 +33,9 @@ pub(super) fn hold_always(world: &World) {
 
 /// Whoever has heard of a cancelling does not show what was cancelled.
 fn hold_of(provider: &Provider, process: &Process) {
-    let Some(Promise { version, is_end: true, is_latest: true }) = provider.promise else { return };
+    let Some(Promise { version, is_end: true, is_latest: true, .. }) = provider.promise else {
+        return;
+    };
     let Some(ours) = process.store.by_id(provider.id) else { return };
     let is_back = ours.version >= version && ours.live().is_some();
     assert!(!is_back, "{} was cancelled at {version:?} and is {ours:?}", provider.key);
