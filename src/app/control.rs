@@ -60,6 +60,7 @@ impl Control {
         let mut presence = Presence::start(begin, self.shared.clone());
         let metrics = self.shared.metrics.clone();
         let mut sources = Sources::start(self.worlds.file(), self.worlds.known(), metrics);
+        self.show_sources(&sources);
         let end = self.end.clone();
         loop {
             let poll = self.worlds.file().runtime.poll;

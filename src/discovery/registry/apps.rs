@@ -51,8 +51,8 @@ pub(in crate::discovery) type Apps = BTreeMap<Arc<str>, Object<App>>;
 /// One service.
 #[derive(Debug, Deserialize)]
 pub(in crate::discovery) struct App {
-    #[serde(default)]
-    instances: Zones,
+    #[serde(default = "Option::default")]
+    instances: Option<Zones>,
     #[serde(default = "Option::default")]
     scheduler: Option<Box<RawValue>>,
     #[serde(default)]
@@ -65,12 +65,6 @@ pub(in crate::discovery) struct App {
 enum Zones {
     ByZone(BTreeMap<Arc<str>, Several<Instance>>),
     Flat(Several<Instance>),
-}
-
-impl Default for Zones {
-    fn default() -> Self {
-        Self::ByZone(BTreeMap::new())
-    }
 }
 
 /// One instance.
@@ -259,8 +253,9 @@ impl App {
         let scheduler = self.scheduler.as_deref().map(RawValue::get);
         let scheduler = scheduler.and_then(|it| serde_json::from_str::<Scheduler>(it).ok());
         let instances = match self.instances {
-            Zones::ByZone(zones) => zones.into_values().flat_map(|it| it.0).collect(),
-            Zones::Flat(all) => all.0,
+            Some(Zones::ByZone(zones)) => zones.into_values().flat_map(|it| it.0).collect(),
+            Some(Zones::Flat(all)) => all.0,
+            None => Vec::new(),
         };
         let spread = scheduler.map(|it| it.weights()).unwrap_or_default();
         Parts { instances, spread, latest: self.latest_timestamp }
