@@ -24,7 +24,7 @@ const PURE_FILES: &[&str] = &[
     "src/registry/store",
     "src/registry/peers/protocol",
     "src/discovery/answers.rs",
-    "src/discovery/belief",
+    "src/discovery/belief.rs",
     "src/discovery/eureka/apps.rs",
     "src/discovery/eureka/mirror.rs",
     "src/discovery/known.rs",

@@ -13,7 +13,6 @@ use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::said::Said;
 use crate::model::Scheduler as Spread;
-use crate::model::ServiceName;
 use crate::registry::scheduler::Scheduler;
 
 /// What every answer is wrapped in.
@@ -227,12 +226,12 @@ impl Mirror {
     /// Returns what is known, in the catalog's words.
     pub(in crate::discovery) fn said(&self) -> Said {
         let mut said = Said::default();
-        for (name, service) in &self.services {
+        for service in self.services.values() {
             said.left_out.extend(service.translated.left_out.iter().cloned());
-            let Ok(name) = ServiceName::new(name) else { continue };
-            said.add(&name, &service.translated.instances);
+            let Some(name) = &service.translated.name else { continue };
+            said.add(name, &service.translated.instances);
             if !service.spread.is_empty() {
-                said.schedulers.insert(name, Spread::new(service.spread.clone()));
+                said.schedulers.insert(name.clone(), Spread::new(service.spread.clone()));
             }
         }
         said
