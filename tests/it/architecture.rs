@@ -31,7 +31,7 @@ const PURE_FILES: &[&str] = &[
     "src/discovery/loose.rs",
     "src/discovery/merge.rs",
     "src/discovery/registry/apps.rs",
-    "src/discovery/registry/mirror",
+    "src/discovery/registry/mirror.rs",
     "src/discovery/registry/seen.rs",
     "src/discovery/registry/wanted.rs",
     "src/discovery/rules.rs",
