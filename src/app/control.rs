@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
@@ -60,6 +60,7 @@ impl Control {
         let mut presence = Presence::start(begin, self.shared.clone());
         let metrics = self.shared.metrics.clone();
         let mut sources = Sources::start(self.worlds.file(), self.worlds.known(), metrics);
+        self.show_sources(&sources);
         let end = self.end.clone();
         loop {
             let poll = self.worlds.file().runtime.poll;
@@ -67,8 +68,9 @@ impl Control {
                 () = end.cancelled() => break,
                 command = self.commands.recv() => match command {
                     Some(Command::Reload(answer)) => {
-                        self.reload(answer, &mut sources);
+                        let taken = self.take_up(true, &mut sources);
                         presence.follow(self.worlds.file());
+                        let _ = answer.send(taken);
                     }
                     Some(Command::Unready(why, said)) => {
                         self.readiness.end(why);
@@ -120,14 +122,12 @@ impl Control {
         self.show_readiness();
     }
 
-    fn reload(&mut self, answer: oneshot::Sender<Result<u64, String>>, sources: &mut Sources) {
-        let _ = answer.send(self.take_up(true, sources));
-    }
-
     /// Takes in how the application is.
     fn application_is(&mut self, wellness: &Wellness) {
         self.shared.metrics.set_application_healthy(wellness.is_well());
-        if let Wellness::Unwell(why) = wellness {
+        if let Wellness::Unwell(why) = wellness
+            && self.readiness.is_application_well()
+        {
             tracing::warn!(%why, "the application is not well");
         }
         self.readiness.application_is(wellness);

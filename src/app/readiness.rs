@@ -39,6 +39,11 @@ impl Readiness {
         self.application.iter().cloned().chain(awaited).collect()
     }
 
+    /// Returns whether nothing is known to be wrong with the application.
+    pub(super) fn is_application_well(&self) -> bool {
+        self.application.is_none()
+    }
+
     /// The application is so.
     pub(super) fn application_is(&mut self, wellness: &Wellness) {
         self.application = match wellness {

@@ -13,7 +13,6 @@ use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::said::Said;
 use crate::model::Scheduler as Spread;
-use crate::model::ServiceName;
 use crate::registry::scheduler::Scheduler;
 
 /// What every answer is wrapped in.
@@ -51,8 +50,8 @@ pub(in crate::discovery) type Apps = BTreeMap<Arc<str>, Object<App>>;
 /// One service.
 #[derive(Debug, Deserialize)]
 pub(in crate::discovery) struct App {
-    #[serde(default)]
-    instances: Zones,
+    #[serde(default = "Option::default")]
+    instances: Option<Zones>,
     #[serde(default = "Option::default")]
     scheduler: Option<Box<RawValue>>,
     #[serde(default)]
@@ -65,12 +64,6 @@ pub(in crate::discovery) struct App {
 enum Zones {
     ByZone(BTreeMap<Arc<str>, Several<Instance>>),
     Flat(Several<Instance>),
-}
-
-impl Default for Zones {
-    fn default() -> Self {
-        Self::ByZone(BTreeMap::new())
-    }
 }
 
 /// One instance.
@@ -233,12 +226,12 @@ impl Mirror {
     /// Returns what is known, in the catalog's words.
     pub(in crate::discovery) fn said(&self) -> Said {
         let mut said = Said::default();
-        for (name, service) in &self.services {
+        for service in self.services.values() {
             said.left_out.extend(service.translated.left_out.iter().cloned());
-            let Ok(name) = ServiceName::new(name) else { continue };
-            said.add(&name, &service.translated.instances);
+            let Some(name) = &service.translated.name else { continue };
+            said.add(name, &service.translated.instances);
             if !service.spread.is_empty() {
-                said.schedulers.insert(name, Spread::new(service.spread.clone()));
+                said.schedulers.insert(name.clone(), Spread::new(service.spread.clone()));
             }
         }
         said
@@ -259,8 +252,9 @@ impl App {
         let scheduler = self.scheduler.as_deref().map(RawValue::get);
         let scheduler = scheduler.and_then(|it| serde_json::from_str::<Scheduler>(it).ok());
         let instances = match self.instances {
-            Zones::ByZone(zones) => zones.into_values().flat_map(|it| it.0).collect(),
-            Zones::Flat(all) => all.0,
+            Some(Zones::ByZone(zones)) => zones.into_values().flat_map(|it| it.0).collect(),
+            Some(Zones::Flat(all)) => all.0,
+            None => Vec::new(),
         };
         let spread = scheduler.map(|it| it.weights()).unwrap_or_default();
         Parts { instances, spread, latest: self.latest_timestamp }

@@ -11,7 +11,7 @@ use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::rules::ToldRules;
 use crate::discovery::said::Said;
-use crate::model::{Scheduler, ServiceName};
+use crate::model::Scheduler;
 use crate::registry::record::{Id, Standing};
 use crate::registry::wire::{SeenInstance, ServiceChange, WatchRequest};
 
@@ -182,12 +182,12 @@ impl Mirror {
     /// Returns what is known, in the catalog's words.
     pub(in crate::discovery) fn said(&self) -> Said {
         let mut said = Said::default();
-        for (name, service) in &self.services {
+        for service in self.services.values() {
             said.left_out.extend(service.translated.left_out.iter().cloned());
-            let Ok(name) = ServiceName::new(name) else { continue };
-            said.add(&name, &service.translated.instances);
+            let Some(name) = &service.translated.name else { continue };
+            said.add(name, &service.translated.instances);
             if !service.scheduler.is_empty() {
-                said.schedulers.insert(name, Scheduler::new(service.scheduler.clone()));
+                said.schedulers.insert(name.clone(), Scheduler::new(service.scheduler.clone()));
             }
         }
         said

@@ -32,7 +32,7 @@ const MARGIN: Duration = Duration::from_secs(3);
 const EVERYTHING: Duration = Duration::from_secs(30);
 /// How often, if there is too much to be asked what changes of it, or nothing.
 const OFTEN: Duration = Duration::from_secs(5);
-/// Services that are asked about in one poll at most.
+/// Services that are asked about in one request at most.
 const MOST_POLLED: usize = 250;
 /// There is no news.
 const NOT_MODIFIED: i64 = -304;
@@ -78,15 +78,18 @@ impl Follower {
     /// Asks for everything.
     async fn refresh(&mut self, client: &mut Client) -> Result<(), Trouble> {
         if let Some(names) = self.wanted.names() {
-            let mut query = self.query("/discovery/fetchs", &names);
-            query.push_str("&status=3");
-            let mut told: Envelope<Apps> = ask(client, &query, HeaderMap::new(), None).await?;
-            let data = match told.code {
-                0 => told.data.take().unwrap_or_default(),
-                NOT_FOUND => Apps::new(),
-                code => return Err(Trouble::Code(code, told.message.0)),
-            };
-            self.apps.take(&self.wanted, data, &[], true)?;
+            let mut all = Apps::new();
+            for names in names.chunks(MOST_POLLED) {
+                let mut query = self.query("/discovery/fetchs", names);
+                query.push_str("&status=3");
+                let told: Envelope<Apps> = ask(client, &query, HeaderMap::new(), None).await?;
+                match told.code {
+                    0 => all.extend(told.data.unwrap_or_default()),
+                    NOT_FOUND => {}
+                    code => return Err(Trouble::Code(code, told.message.0)),
+                }
+            }
+            self.apps.take(&self.wanted, all, &[], true)?;
         } else {
             let path = "/discovery/fetch/all";
             let told: Envelope<Everything> = ask(client, path, HeaderMap::new(), None).await?;

@@ -56,6 +56,8 @@ impl Seen<'_> {
 /// The instances of one service in the catalog's words.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Translated {
+    /// The name of the service; none if it can have none.
+    pub(super) name: Option<ServiceName>,
     /// Another value only if they are others.
     pub(super) instances: Arc<Instances>,
     pub(super) left_out: Vec<LeftOut>,
@@ -87,6 +89,7 @@ impl Translated {
         if instances != *self.instances {
             self.instances = Arc::new(instances);
         }
+        self.name = name.ok();
     }
 }
 
