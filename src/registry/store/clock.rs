@@ -12,6 +12,10 @@ use crate::registry::record::{NodeId, Version};
 /// need of above it, within what the wire's signed 64 bits hold.
 pub const LATEST: u64 = 1 << 62;
 
+/// By how much, in nanoseconds, what somebody says is later than what it replaces, at least: so that
+/// it goes before what nobody said ([`Clock::over`]) elsewhere of the same, a few times over.
+pub(super) const SAID: u64 = 1000;
+
 /// The clock of one node.
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -32,7 +36,7 @@ impl Clock {
     /// Gives out a version: later than every one before, and than `replaced`.
     pub(super) fn next(&mut self, unix: u64, replaced: Option<Version>) -> Version {
         self.last = unix.min(LATEST).max(self.last.saturating_add(1));
-        let above = replaced.map_or(0, |it| it.at.saturating_add(1));
+        let above = replaced.map_or(0, |it| it.at.saturating_add(SAID));
         Version { at: self.last.max(above), node: self.node }
     }
 
@@ -104,7 +108,7 @@ mod tests {
 
         clock.hear(far.at, NOON);
 
-        assert_eq!(clock.next(NOON, Some(far)).at, far.at + 1);
+        assert_eq!(clock.next(NOON, Some(far)).at, far.at + SAID);
         assert_eq!(clock.next(NOON, None).at, NOON + 1);
         assert_eq!(clock.ahead(), 1);
     }

@@ -145,7 +145,8 @@ fn a_version_of_no_time_that_will_be_is_refused() {
     for (version, expected) in [(u64::MAX, Merge::Refused), (LATEST, Merge::Taken)] {
         assert_eq!(store.merge(live(&key("z1", "pod"), version, 2), at(0)), expected);
     }
-    assert_eq!(store.register(key("z1", "pod"), up(), at(0)).unwrap().version.at, LATEST + 1);
+    let above = store.register(key("z1", "pod"), up(), at(0)).unwrap().version.at;
+    assert!((LATEST + 1..LATEST + 2000).contains(&above));
     assert_eq!(store.register(key("z1", "else"), up(), at(1)).unwrap().version.at, at(1).unix);
 }
 

@@ -222,7 +222,11 @@ impl World {
             let Some(promise) = provider.promise else { continue };
             let knows = |it: &&Process| {
                 let theirs = it.store.by_id(provider.id);
-                theirs.is_some_and(|it| it.version >= promise.version)
+                // Where a clock is wrong, what is later may be what was said before.
+                theirs.is_some_and(|it| {
+                    let is_later = promise.is_latest && it.version > promise.version;
+                    is_later || it.version == promise.version
+                })
             };
             provider.is_bereft |= !others.iter().any(knows);
         }
