@@ -78,7 +78,7 @@ async fn a_node_has_heard_of_everybody_by_a_copy_of_one_that_has() {
 
     within(async {
         while old.node().is_filling() {
-            poll().await
+            poll().await;
         }
     })
     .await;
@@ -86,7 +86,7 @@ async fn a_node_has_heard_of_everybody_by_a_copy_of_one_that_has() {
     let by_young = join("two", &[Arc::clone(young.registry.advertised())]).await;
     within(async {
         while by_old.node().is_filling() {
-            poll().await
+            poll().await;
         }
     })
     .await;
