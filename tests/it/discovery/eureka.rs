@@ -204,3 +204,24 @@ async fn a_registry_and_eureka_make_one_catalog() {
         .collect();
     assert_eq!(all, [("registry", 5), ("eureka", 100), ("registry", 10)]);
 }
+
+#[tokio::test]
+async fn our_registry_is_a_server_of_eurekas_to_sidecars_too() {
+    let registry = node().await;
+    let server = format!("http://{}/eureka", registry.address());
+    let words = format!("dialect = 'eureka'\naddresses = ['{server}']");
+    let follow = format!("discovery.eureka = {{ addresses = ['{server}'], interval = '1s' }}");
+    let by_eureka = Side::start(table(&follow)).await;
+    let by_watch = caller(&[&registry], "").await;
+
+    let first = Copy::told(USER, BASELINE, "b-1", &words).await;
+    let second = Copy::start(USER, "alice", "b-2", &[registry.address()]).await;
+    for caller in [&by_eureka, &by_watch] {
+        caller.until_known(USER, [first.address(), second.address()]).await;
+        assert_eq!((&*caller.lane("alice").await, &*caller.lane("").await), ("alice", "baseline"));
+    }
+    first.side.stop().await;
+    by_watch.until_known(USER, [second.address()]).await;
+
+    by_eureka.until_known(USER, [second.address()]).await;
+}

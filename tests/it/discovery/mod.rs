@@ -75,19 +75,24 @@ struct Copy {
 
 impl Copy {
     async fn start(service: &str, lane: &str, host: &str, nodes: &[SocketAddr]) -> Self {
-        let app = app(lane);
         let addresses: Vec<_> = nodes.iter().map(|it| format!("'{it}'")).collect();
+        Self::told(service, lane, host, &format!("addresses = [{}]", addresses.join(", "))).await
+    }
+
+    /// Starts one that is told so of those it is to register with.
+    async fn told(service: &str, lane: &str, host: &str, registration: &str) -> Self {
+        let app = app(lane);
         let lane = if lane == BASELINE { String::new() } else { format!(", lane = '{lane}'") };
         let told = format!(
             "workload = {{ service = '{service}', address = '{}'{lane} }}
              inbound.listen = '127.0.0.1:0'
              runtime.drain_delay = '300ms'
-             registration.addresses = [{}]
-             registration.hostname = '{host}'
-             registration.renew = '1s'
-             registration.health.interval = '100ms'",
+             [registration]
+             hostname = '{host}'
+             renew = '1s'
+             health.interval = '100ms'
+             {registration}",
             app.address(),
-            addresses.join(", "),
         );
         Self { side: Side::start(table(&told)).await, _app: app }
     }
