@@ -90,7 +90,7 @@ impl Feed {
                 node,
                 services = verdict.doubted,
                 held,
-                "an answer lost more than half: what it lost is held until that is confirmed"
+                "an answer is doubted: what it no longer names is held until that is confirmed"
             );
         }
         self.name(&said.left_out);

@@ -314,7 +314,7 @@ impl Discovery {
             )?,
             refused: declare.counters(
                 "dyelane_discovery_refused_total",
-                "Times a service's answer was doubted: it was empty or had lost more than half.",
+                "Times a service's answer was doubted, and not believed before it was confirmed.",
                 &["source"],
             )?,
             instances: declare.gauges(
