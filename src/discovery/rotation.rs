@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::discovery::feed::Heard;
+
 /// The pause after every node has failed once; it doubles from round to round.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause, on average.
@@ -41,7 +43,7 @@ impl Rotation {
     }
 
     /// Returns whether there is another node.
-    pub(super) fn has_others(&self) -> bool {
+    fn has_others(&self) -> bool {
         self.order.len() > 1
     }
 
@@ -50,20 +52,33 @@ impl Rotation {
         self.failures >= self.order.len()
     }
 
-    /// The current node has answered.
-    pub(super) fn succeed(&mut self) {
+    /// The current node has answered. Returns whether it is left for another: as its answer is doubted,
+    /// or as it was asked for long enough, which it was from `until` on.
+    pub(super) fn answered(&mut self, heard: Heard, now: Instant, until: Instant) -> bool {
         self.failures = 0;
+        let is_left = match heard {
+            Heard::Doubted => self.doubt(true, now),
+            Heard::Doubtful => self.doubt(false, now),
+            Heard::News | Heard::Nothing => false,
+        };
+        if is_left {
+            return true;
+        }
+        let is_over = now >= until && self.has_others();
+        if is_over {
+            self.move_on();
+        }
+        is_over
     }
 
-    /// Leaves the current node for the next.
-    pub(super) fn move_on(&mut self) {
+    fn move_on(&mut self) {
         self.at = (self.at + 1) % self.order.len().max(1);
     }
 
     /// Leaves a node whose answer is doubted for another that may know better: at once if the doubt is
     /// new, else every few seconds. Not without end, as two nodes may each lack what the other has.
     /// Returns whether it is left.
-    pub(super) fn doubt(&mut self, is_new: bool, now: Instant) -> bool {
+    fn doubt(&mut self, is_new: bool, now: Instant) -> bool {
         let is_soon = |it: &Instant| now < *it + AGAIN;
         let is_out = self.doubted.len() >= AT_ONCE && self.doubted.front().is_some_and(is_soon);
         let is_early = !is_new && self.doubted.back().is_some_and(is_soon);
@@ -133,6 +148,19 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_was_asked_for_long_enough_is_left_if_there_is_another() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let [mut two, mut one] = [2, 1].map(|it| Rotation::new(it, &mut random));
+        let (now, before) = (Instant::now(), two.current());
+
+        let early = two.answered(Heard::News, now, now + AGAIN);
+        let late = two.answered(Heard::News, now + AGAIN, now + AGAIN);
+
+        assert!(!early && late && two.current() != before);
+        assert!(!one.answered(Heard::News, now, now));
+    }
+
+    #[test]
     fn an_answer_makes_the_next_failure_the_first() {
         let mut random = fastrand::Rng::with_seed(1);
         let mut rotation = Rotation::new(2, &mut random);
@@ -140,9 +168,10 @@ mod tests {
             rotation.fail(&mut random);
         }
 
-        rotation.succeed();
+        let now = Instant::now();
+        let is_left = rotation.answered(Heard::Nothing, now, now + AGAIN);
 
-        assert!(!rotation.is_out());
+        assert!(!is_left && !rotation.is_out());
         assert_eq!(rotation.fail(&mut random), Duration::ZERO);
     }
 }

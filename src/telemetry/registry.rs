@@ -74,7 +74,7 @@ pub struct PeerSample<'a> {
 }
 
 /// How often things happened since the start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PeerCounts {
     /// Records sent to others.
     pub records_sent: u64,

@@ -101,17 +101,7 @@ impl Follower {
         loop {
             match self.ask(&mut following, &node).await {
                 Ok(heard) => {
-                    self.rotation.succeed();
-                    let leaves = match heard {
-                        Heard::Doubted => self.rotation.doubt(true, Instant::now()),
-                        Heard::Doubtful => self.rotation.doubt(false, Instant::now()),
-                        Heard::News | Heard::Nothing => false,
-                    };
-                    if leaves {
-                        return Duration::ZERO;
-                    }
-                    if Instant::now() >= until && self.rotation.has_others() {
-                        self.rotation.move_on();
+                    if self.rotation.answered(heard, Instant::now(), until) {
                         return Duration::ZERO;
                     }
                 }

@@ -12,7 +12,6 @@ use crate::discovery::registry::mirror::MOST_INSTANCES;
 use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::said::Said;
-use crate::model::Scheduler as Spread;
 use crate::registry::scheduler::Scheduler;
 
 /// What every answer is wrapped in.
@@ -227,12 +226,7 @@ impl Mirror {
     pub(in crate::discovery) fn said(&self) -> Said {
         let mut said = Said::default();
         for service in self.services.values() {
-            said.left_out.extend(service.translated.left_out.iter().cloned());
-            let Some(name) = &service.translated.name else { continue };
-            said.add(name, &service.translated.instances);
-            if !service.spread.is_empty() {
-                said.schedulers.insert(name.clone(), Spread::new(service.spread.clone()));
-            }
+            service.translated.add_to(&mut said, &service.spread);
         }
         said
     }

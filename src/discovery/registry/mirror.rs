@@ -11,7 +11,6 @@ use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::rules::ToldRules;
 use crate::discovery::said::Said;
-use crate::model::Scheduler;
 use crate::registry::record::{Id, Standing};
 use crate::registry::wire::{SeenInstance, ServiceChange, WatchRequest};
 
@@ -183,12 +182,7 @@ impl Mirror {
     pub(in crate::discovery) fn said(&self) -> Said {
         let mut said = Said::default();
         for service in self.services.values() {
-            said.left_out.extend(service.translated.left_out.iter().cloned());
-            let Some(name) = &service.translated.name else { continue };
-            said.add(name, &service.translated.instances);
-            if !service.scheduler.is_empty() {
-                said.schedulers.insert(name.clone(), Scheduler::new(service.scheduler.clone()));
-            }
+            service.translated.add_to(&mut said, &service.scheduler);
         }
         said
     }

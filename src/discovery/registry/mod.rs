@@ -118,20 +118,10 @@ impl Follower {
             let asked = Instant::now();
             match self.ask(&mut client, &node).await {
                 Ok(heard) => {
-                    self.rotation.succeed();
                     let is_same = matches!(heard, Heard::Nothing | Heard::Doubtful);
                     let is_idle = is_same && asked.elapsed() < AT_ONCE;
                     idle = if is_idle { (idle + 1).min(10) } else { 0 };
-                    let leaves = match heard {
-                        Heard::Doubted => self.rotation.doubt(true, Instant::now()),
-                        Heard::Doubtful => self.rotation.doubt(false, Instant::now()),
-                        Heard::News | Heard::Nothing => false,
-                    };
-                    if leaves {
-                        return Duration::ZERO;
-                    }
-                    if Instant::now() >= until && self.rotation.has_others() {
-                        self.rotation.move_on();
+                    if self.rotation.answered(heard, Instant::now(), until) {
                         return Duration::ZERO;
                     }
                 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::discovery::said::{Instances, LeftOut, add};
+use crate::discovery::said::{Instances, LeftOut, Said, add};
 use crate::discovery::usable::{Unusable, address, first, lane, shown, weight};
-use crate::model::{Instance, Origin, ServiceName, Status};
+use crate::model::{Instance, Origin, Scheduler, ServiceName, Status};
 
 /// Metadata that names a lane, first the word of bilibili/discovery.
 const LANE: &[&str] = &["color", "lane"];
@@ -53,6 +53,9 @@ impl Seen<'_> {
     }
 }
 
+/// How callers are to spread over zones: `from zone → to zone → weight`.
+pub(super) type Weights = BTreeMap<Arc<str>, BTreeMap<Arc<str>, u32>>;
+
 /// The instances of one service in the catalog's words.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Translated {
@@ -64,6 +67,16 @@ pub(super) struct Translated {
 }
 
 impl Translated {
+    /// Adds it to what a source says, with how callers are to spread over zones.
+    pub(super) fn add_to(&self, said: &mut Said, spread: &Weights) {
+        said.left_out.extend(self.left_out.iter().cloned());
+        let Some(name) = &self.name else { return };
+        said.add(name, &self.instances);
+        if !spread.is_empty() {
+            said.schedulers.insert(name.clone(), Scheduler::new(spread.clone()));
+        }
+    }
+
     /// Puts what a registry has into the catalog's words; each with its name in the registry.
     pub(super) fn renew<'a>(
         &mut self,

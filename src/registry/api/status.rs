@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::registry::api::reply::{self, Reply};
 use crate::registry::node::{Member, Node, PeersView};
-use crate::registry::peers::protocol::{Counts, Failure, PeerStatus};
-use crate::telemetry::{PeerCounts, PeerSample, RegistryMetrics};
+use crate::registry::peers::protocol::{Failure, PeerStatus};
+use crate::telemetry::{PeerSample, RegistryMetrics};
 
 /// Says whether reads are answered.
 pub(super) fn readyz(node: &Node) -> Reply {
@@ -42,11 +42,7 @@ pub(super) fn metrics(node: &Node) -> Reply {
         waiting: it.waiting,
         silence: it.heard,
     });
-    let Counts { records_sent, renewals_sent, records_taken, compared, differed, lost } = counts;
-    metrics.peers.set(
-        samples,
-        PeerCounts { records_sent, renewals_sent, records_taken, compared, differed, lost },
-    );
+    metrics.peers.set(samples, counts);
     let kind = HeaderValue::from_static(RegistryMetrics::CONTENT_TYPE);
     reply::bytes(StatusCode::OK, kind, metrics.render())
 }

@@ -34,5 +34,5 @@ pub use parcel::{
     ParcelError, RuleMark, RuleName, Span, Speaker,
 };
 pub use peer::Failure;
-pub use replica::{Counts, News, PeerKey, PeerStatus, Replica, RulesView, Settings};
+pub use replica::{News, PeerKey, PeerStatus, Replica, RulesView, Settings};
 pub use speak::Next;

@@ -11,6 +11,7 @@ use crate::registry::peers::protocol::peer::{Compare, Failure, Peer};
 use crate::registry::record::{Id, Moment, NodeId, Record, Version};
 use crate::registry::rules::Rules;
 use crate::registry::store::{Change, Origin};
+use crate::telemetry::PeerCounts;
 
 /// How long a node that no client renews anything at is not yet alone in the world.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -89,23 +90,6 @@ pub struct PeerStatus {
     pub is_comparing: bool,
 }
 
-/// How often things happened since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Records sent to other nodes.
-    pub records_sent: u64,
-    /// Renewals sent to other nodes.
-    pub renewals_sent: u64,
-    /// Records of other nodes that were later than ours.
-    pub records_taken: u64,
-    /// Comparings with other nodes.
-    pub compared: u64,
-    /// Those of them that found a difference.
-    pub differed: u64,
-    /// Nodes lost.
-    pub lost: u64,
-}
-
 /// What waits to be said to some node of another zone, and to which.
 #[derive(Debug, Default)]
 pub(super) struct Border {
@@ -128,7 +112,7 @@ pub struct Replica {
     pub(super) rules_told: u64,
     pub(super) woken: BTreeSet<PeerKey>,
     news: Vec<News>,
-    pub(super) counts: Counts,
+    pub(super) counts: PeerCounts,
 }
 
 impl Replica {
@@ -148,7 +132,7 @@ impl Replica {
             rules_told: 0,
             woken: BTreeSet::new(),
             news: Vec::new(),
-            counts: Counts::default(),
+            counts: PeerCounts::default(),
         };
         for (at, zone) in seeds {
             replica.add_seed(at, zone);
@@ -298,7 +282,7 @@ impl Replica {
     }
 
     /// Returns how often things happened.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> PeerCounts {
         self.counts
     }
 

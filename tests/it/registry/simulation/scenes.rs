@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use dyelane::config::Tenant;
 use dyelane::model::TenantId;
-use dyelane::registry::peers::protocol::{Counts, News};
+use dyelane::registry::peers::protocol::News;
 use dyelane::registry::record::{Key, NodeId, Record, Registration, State, Version};
 use dyelane::registry::rules::{Edit, Rules};
 use dyelane::registry::store::Settings;
+use dyelane::telemetry::PeerCounts;
 use fastrand::Rng;
 
 use super::machine::{Machine, Process};
@@ -61,7 +62,7 @@ fn process(world: &World, machine: usize) -> &Process {
     world.machines[machine].process.as_ref().unwrap()
 }
 
-fn counts(world: &World) -> Vec<Counts> {
+fn counts(world: &World) -> Vec<PeerCounts> {
     (0..world.machines.len()).map(|it| process(world, it).replica.counts()).collect()
 }
 

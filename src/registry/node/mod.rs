@@ -3,16 +3,17 @@
 //! A write locks the store, runs, and is told to watchers and peers once the lock is free again;
 //! neither can make the writer wait. A read clones what it needs and encodes it outside.
 
-use std::collections::BTreeMap;
+mod rules;
+mod settings;
+
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+pub use settings::Settings;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,84 +23,16 @@ use crate::registry::api::{Ask, Reply};
 use crate::registry::dialect::eureka::Lists;
 use crate::registry::durable::{Directory, DurableError};
 use crate::registry::encoded::Encoded;
-use crate::registry::peers::protocol::{Counts, PeerStatus};
+use crate::registry::peers::protocol::PeerStatus;
 use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
-use crate::registry::rulebook::{RuleError, Rulebook};
-use crate::registry::rules::{Edit, Rule};
+use crate::registry::rulebook::Rulebook;
 use crate::registry::scheduler::Schedulers;
-use crate::registry::store::{self, Change, ServiceKey, Store};
+use crate::registry::store::{Change, ServiceKey, Store};
 use crate::registry::watch::{Damper, Hub, News, Recent, Repeat};
-use crate::telemetry::RegistryMetrics;
+use crate::telemetry::{PeerCounts, RegistryMetrics};
 
 /// The file of a node's number.
 const NUMBER: &str = "node";
-
-/// Who a node is, and its bounds.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it listens; port 0 lets the kernel choose.
-    pub listen: SocketAddr,
-    /// Its number among all nodes; none: drawn once, and kept in `data`.
-    pub id: Option<NodeId>,
-    /// The region it runs in; may be empty.
-    pub region: Arc<str>,
-    /// The zone it runs in.
-    pub zone: Arc<str>,
-    /// The environment it registers itself in.
-    pub env: Arc<str>,
-    /// What it calls itself.
-    pub host: Arc<str>,
-    /// Where others reach it, as `host:port`; none: where it listens.
-    pub advertise: Option<Arc<str>>,
-    /// How long things last in the store.
-    pub store: store::Settings,
-    /// How often it renews its own registration.
-    pub renew: Duration,
-    /// How long a poll without news is held.
-    pub hold: Duration,
-    /// The directory for what outlives the process; none: nothing does.
-    pub data: Option<PathBuf>,
-    /// The directory of files that say how zones spread their requests; none: nothing is said.
-    pub schedulers: Option<PathBuf>,
-    /// Who may write tenant rules: who says this; none: nobody.
-    pub token: Option<Arc<str>>,
-    /// Nodes of its own zone, as `host:port`.
-    pub peers: Vec<Arc<str>>,
-    /// Nodes of other zones.
-    pub zones: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// Connections at a time.
-    pub connections: usize,
-    /// Requests that wait for news at a time; a tenth of the connections is kept from them all the
-    /// same.
-    pub watchers: usize,
-    /// Longest body of a request, in bytes.
-    pub body: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            id: None,
-            region: "".into(),
-            zone: "default".into(),
-            env: "prod".into(),
-            host: "localhost".into(),
-            advertise: None,
-            store: store::Settings::default(),
-            renew: Duration::from_secs(30),
-            hold: Duration::from_secs(30),
-            data: None,
-            schedulers: None,
-            token: None,
-            peers: Vec::new(),
-            zones: BTreeMap::new(),
-            connections: 20_000,
-            watchers: 20_000,
-            body: 4 << 20,
-        }
-    }
-}
 
 /// A node of the cluster, as clients are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +48,7 @@ pub struct Member {
 /// What peers are to hear of.
 #[derive(Debug, Clone, Copy)]
 pub enum Told<'a> {
-    /// Records changed. Those of [`Origin::Peer`](store::Origin::Peer) are among them.
+    /// Records changed. Those of [`Origin::Peer`](crate::registry::store::Origin::Peer) are among them.
     Changes(&'a [Change]),
     /// A client of this node renewed a lease.
     Renewed(Id, Version),
@@ -138,7 +71,7 @@ pub struct PeersView {
     /// Each of them, but for other names of the same.
     pub peers: Vec<PeerStatus>,
     /// How often things happened since the start.
-    pub counts: Counts,
+    pub counts: PeerCounts,
 }
 
 /// Says how things stand with other nodes.
@@ -210,7 +143,7 @@ impl Node {
                 store: Store::new(id, settings.store.clone()),
                 recent: Recent::default(),
             }),
-            hub: Arc::new(Hub::new(watchers(&settings))),
+            hub: Arc::new(Hub::new(settings.most_watchers())),
             damper: Mutex::default(),
             encoded: Encoded::default(),
             eureka: Lists::default(),
@@ -349,87 +282,6 @@ impl Node {
         &self.rulebook
     }
 
-    /// Writes a rule of an operator's: on return it is on the disk, in force, and on its way to
-    /// watchers and peers.
-    ///
-    /// Cancel safe: dropped, the rule is written all the same.
-    ///
-    /// # Errors
-    /// It makes no sense or cannot be kept; nothing has changed then.
-    pub async fn write_rule(self: &Arc<Self>, edit: Edit) -> Result<Rule, RuleError> {
-        self.write_rule_for(edit, None).await
-    }
-
-    /// Writes a rule as [`write_rule`](Self::write_rule) does, for a time: then is said again what
-    /// was said before. None: for good.
-    ///
-    /// # Errors
-    /// As those of [`write_rule`](Self::write_rule).
-    pub async fn write_rule_for(
-        self: &Arc<Self>,
-        edit: Edit,
-        time: Option<Duration>,
-    ) -> Result<Rule, RuleError> {
-        let node = Arc::clone(self);
-        let writing = tokio::task::spawn_blocking(move || {
-            let now = node.now().unix;
-            let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            let until = time.map(|time| now.saturating_add(nanos(time)));
-            let rule = node.rulebook.write_until(edit, until, node.id, now)?;
-            node.tell_of_rules();
-            Ok(rule)
-        });
-        // The closure does not panic; if it did, nothing would be known of the disk.
-        let stopped = |error| {
-            let source = std::io::Error::other(error);
-            let path = self.settings.data.clone().unwrap_or_default();
-            RuleError::Durable(DurableError::Io { deed: "write to", path, source })
-        };
-        writing.await.map_err(stopped)?
-    }
-
-    /// Takes those rules of another node that are later than ours, and returns how many are. If they
-    /// cannot be kept, they are in force and the operator is told.
-    ///
-    /// Cancel safe: dropped, they are taken all the same.
-    pub async fn merge_rules(self: &Arc<Self>, rules: Vec<Rule>) -> usize {
-        let node = Arc::clone(self);
-        let merging = tokio::task::spawn_blocking(move || {
-            let taken = node.rulebook.merge(rules);
-            if !matches!(taken, Ok(0)) {
-                node.tell_of_rules();
-            }
-            taken.unwrap_or_else(|error| {
-                tracing::error!(%error, "rules of another node are in force and not on the disk");
-                1
-            })
-        });
-        merging.await.unwrap_or_default()
-    }
-
-    /// Ends rules whose time is over. Peers do so by themselves.
-    ///
-    /// Cancel safe: dropped, they are ended all the same.
-    pub async fn expire_rules(self: &Arc<Self>) {
-        let now = self.now().unix;
-        if self.rulebook.now().rules.next_end().is_none_or(|end| end > now) {
-            return;
-        }
-        let node = Arc::clone(self);
-        let expiring = tokio::task::spawn_blocking(move || {
-            if let Err(error) = node.rulebook.expire(now) {
-                tracing::error!(%error, "the end of a rule is in force and not on the disk");
-            }
-            node.hub.tell_of_rules();
-        });
-        let _ = expiring.await;
-    }
-
-    fn tell_of_rules(&self) {
-        self.hub.tell_of_rules();
-        self.tell_peers(Told::Rules);
-    }
-
     /// Says who takes what peers are to hear of. Who says so second is not heard.
     pub fn set_outbox(&self, outbox: Outbox) {
         let _ = self.outbox.set(outbox);
@@ -510,11 +362,6 @@ impl Node {
         // stopping everything for.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns how many may wait: never so many that no connection is left for heartbeats.
-fn watchers(settings: &Settings) -> usize {
-    settings.watchers.min(settings.connections - settings.connections / 10)
 }
 
 /// Returns what watchers of an instance wait for.
