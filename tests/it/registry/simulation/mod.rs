@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! DYELANE_SIMULATION_SEED=… cargo nextest run --test it -E 'test(simulation)'
-//! DYELANE_SIMULATION_RUNS=1000 …      so many seeds, instead of a few
+//! DYELANE_SIMULATION_RUNS=300 cargo test --test it simulation     so many seeds, instead of a few
 //! ```
 //!
 //! The idea is that of `FoundationDB` (Zhou et al., SIGMOD 2021, section 4).
