@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use super::*;
 use crate::cli::Files;
 use crate::harness::app::answer;
+use crate::harness::until;
 use crate::nodes::{ALONE, Process};
 
 /// Registers by HTTP with a node that is a process.
@@ -58,13 +59,13 @@ async fn a_node_that_answers_at_once_without_news_is_not_asked_without_end() {
     let hasty = App::start(async |_| answer(200, r#"{"node":"n1","index":7}"#));
     let side = Side::start(following(&[hasty.address()], "")).await;
     side.until_source(|it| it["up"] == true).await;
+    until(|| hasty.seen().len() >= 2).await;
 
-    let before = hasty.seen().len();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let asked = hasty.seen().len() - before;
+    let since = Instant::now();
+    until(|| hasty.seen().len() >= 11).await;
 
-    // Ten or so; hundreds, if it were asked as fast as it answers.
-    assert!(asked < 60, "{asked}");
+    // The pauses double from 2 ms to 512 ms; it would be a few, if it were asked as fast as it answers.
+    assert!(since.elapsed() > Duration::from_millis(200), "{:?}", since.elapsed());
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ use side::Side;
 /// How long anything may take that should be at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The pause between two looks.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// The body of every message.
 pub(crate) type Body = tonic::body::Body;
 
@@ -42,6 +45,16 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
         let outcome = tokio::time::timeout(PATIENCE, future).await;
         outcome.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {place}"))
     }
+}
+
+/// Looks again and again, until it holds; where nothing says when.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    within(async move {
+        while !holds() {
+            tokio::time::sleep(GLANCE).await;
+        }
+    })
 }
 
 /// Applications, and the sidecar of whoever calls them.

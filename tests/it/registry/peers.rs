@@ -7,7 +7,7 @@ use dyelane::registry::node::Settings;
 use dyelane::registry::store::{self, Store};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::harness::within;
+use crate::harness::{until, within};
 use crate::registry::Server;
 
 async fn join(host: &str, peers: &[Arc<str>]) -> Server {
@@ -23,17 +23,11 @@ async fn cluster() -> [Server; 3] {
 
 /// Returns once all nodes have the same, and so many instances besides themselves.
 async fn agree(nodes: &[&Server], instances: usize) {
-    within(async {
-        loop {
-            let digests: Vec<_> = nodes.iter().map(|it| it.node().read(Store::root)).collect();
-            let counts = nodes.iter().map(|it| it.node().read(|it| it.counts().live));
-            if digests.windows(2).all(|it| it[0] == it[1])
-                && counts.into_iter().all(|it| it == instances + nodes.len())
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    until(|| {
+        let digests: Vec<_> = nodes.iter().map(|it| it.node().read(Store::root)).collect();
+        let mut counts = nodes.iter().map(|it| it.node().read(|it| it.counts().live));
+        digests.windows(2).all(|it| it[0] == it[1])
+            && counts.all(|it| it == instances + nodes.len())
     })
     .await;
 }
@@ -74,22 +68,11 @@ async fn a_node_has_heard_of_everybody_by_a_copy_of_one_that_has() {
     let store = store::Settings { lease: Duration::from_millis(100), ..store::Settings::default() };
     let old = Server::with(Settings { store, host: "old".into(), ..Settings::default() }).await;
     let young = join("young", &[]).await;
-    let poll = || tokio::time::sleep(Duration::from_millis(5));
 
-    within(async {
-        while old.node().is_filling() {
-            poll().await;
-        }
-    })
-    .await;
+    until(|| !old.node().is_filling()).await;
     let by_old = join("one", &[Arc::clone(old.registry.advertised())]).await;
     let by_young = join("two", &[Arc::clone(young.registry.advertised())]).await;
-    within(async {
-        while by_old.node().is_filling() {
-            poll().await;
-        }
-    })
-    .await;
+    until(|| !by_old.node().is_filling()).await;
     within(by_young.node().readable()).await;
     let watch = r#"{"env":"prod","services":["*"]}"#;
     let told = [&by_old, &by_young].map(|it| it.ask("POST", "/v1/watch", "", watch));
@@ -154,7 +137,6 @@ async fn told_of_the_other(node: &Server, state: &str) -> serde_json::Value {
             if status["members"][1]["state"] == state {
                 return status["members"][1].clone();
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await

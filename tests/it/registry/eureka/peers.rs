@@ -1,10 +1,9 @@
 //! Nodes tell each other whatever Eureka's clients and operators write.
 
-use std::time::Duration;
-
 use dyelane::registry::store::Store;
 
 use super::*;
+use crate::harness::until;
 
 async fn pair() -> [Server; 2] {
     let first = Server::with(Settings { host: "one".into(), ..Settings::default() }).await;
@@ -15,13 +14,8 @@ async fn pair() -> [Server; 2] {
 
 /// Returns once both have the same, and each other.
 async fn agree([one, two]: &[Server; 2], instances: usize) {
-    within(async {
-        let seen = |it: &Server| it.node().read(|store| (Store::root(store), store.counts().live));
-        while seen(one) != seen(two) || seen(one).1 != instances + 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let seen = |it: &Server| it.node().read(|store| (Store::root(store), store.counts().live));
+    until(|| seen(one) == seen(two) && seen(one).1 == instances + 2).await;
 }
 
 #[tokio::test]
