@@ -175,7 +175,7 @@ pub fn explain(world: &World, question: &Question, now: Duration) -> Result<Expl
         Err(why) => return Ok(refused(world, name, &why)),
     };
     let mut trail: Vec<Step> = Vec::new();
-    let decision = world.decide(route.id, &whose.who, now, &mut trail);
+    let decision = world.decide(route.id, &whose.who, now, &[], &mut trail);
     let trail = trail
         .into_iter()
         .map(|step| Tried { lane: step.lane, outcome: step.outcome.label().to_owned() });

@@ -104,26 +104,23 @@ impl Endpoints {
         self.zones.states(&self.list, now)
     }
 
-    /// Returns whether one of them can be reached, as far as we know: whether the rung is healthy.
+    /// Returns whether one of them can be reached, as far as we know: whether the rung is healthy. To a
+    /// request that could not connect to some, the `refused`, they are no part of it.
     ///
     /// Ejection says nothing here: it never takes the last one. Where all is well this looks at one
     /// endpoint, however many there are.
-    pub fn is_healthy(&self, now: Duration) -> bool {
+    pub fn is_healthy(&self, now: Duration, refused: &[SocketAddr]) -> bool {
+        let is_left =
+            |it: &Endpoint| it.is_reachable(now) && !refused.contains(&it.instance().address);
         let last = self.list.get(self.reachable.load(Relaxed));
-        if last.is_some_and(|it| it.is_reachable(now)) {
+        if last.is_some_and(|it| is_left(it)) {
             return true;
         }
-        let found = self.list.iter().position(|it| it.is_reachable(now));
+        let found = self.list.iter().position(|it| is_left(it));
         if let Some(place) = found {
             self.reachable.store(place, Relaxed);
         }
         found.is_some()
-    }
-
-    /// Returns whether one of them can be reached that is not among `refused`.
-    pub fn is_healthy_without(&self, refused: &[SocketAddr], now: Duration) -> bool {
-        let is_left = |it: &&Arc<Endpoint>| !refused.contains(&it.instance().address);
-        self.list.iter().filter(is_left).any(|it| it.is_reachable(now))
     }
 
     /// Picks the endpoint the next request goes to; none only if `exclude` says so of all, or

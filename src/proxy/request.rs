@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use tokio::time::Instant;
 
 use crate::balance::End as Ending;
@@ -29,13 +28,12 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::pool::Terms;
 use crate::proxy::reply;
 use crate::proxy::retry;
+use crate::proxy::retry::{ATTEMPTS, Tried};
 use crate::proxy::route::{Hop, Route};
 use crate::proxy::worker::{Worker, options};
 use crate::proxy::world::World;
 use crate::telemetry::Retry;
 
-/// Attempts a request has at most, whatever the policy.
-const ATTEMPTS: usize = 10;
 /// How often an answer is looked at that may be silent for ever.
 const LASTS: Duration = Duration::from_secs(60);
 /// Connections that may turn out to be closed before one is an instance's failure.
@@ -157,15 +155,14 @@ impl Worker {
         let policy = &route.settings.retries;
         let budget = world.budget(route.service_name(world));
         let most = usize::from(policy.attempts).min(ATTEMPTS);
-        let mut tried = ArrayVec::<SocketAddr, ATTEMPTS>::new();
-        let mut refused = ArrayVec::<SocketAddr, ATTEMPTS>::new();
+        let mut tried = Tried::default();
         let mut stale = 0;
         if !body.is_at_end() {
             body.keep(policy.buffer as usize);
         }
         budget.pay_in();
         loop {
-            let hop = self.next_hop(world, route, (&tried, &refused), story)?;
+            let hop = self.next_hop(world, route, &tried, story)?;
             story.attempts += 1;
             story.upstream = Some(hop.address);
             let address = hop.address;
@@ -197,13 +194,11 @@ impl Worker {
             if verdict != Retry::Sent {
                 return outcome;
             }
-            match outcome {
-                Ok(answer) => answer.call.cancel(ErrorCode::Cancel),
-                Err(ProxyError::Connect { .. }) => drop(refused.try_push(address)),
-                Err(_) => {}
+            tried.note(address, &outcome);
+            if let Ok(answer) = outcome {
+                answer.call.cancel(ErrorCode::Cancel);
             }
             body.rewind();
-            let _ = tried.try_push(address);
         }
     }
 

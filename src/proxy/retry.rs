@@ -1,9 +1,11 @@
 //! Whether a request is sent again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arrayvec::ArrayVec;
 use http::Method;
 
 use crate::config::Retries;
@@ -13,6 +15,8 @@ use crate::model::RequestHead;
 use crate::model::ResponseHead;
 use crate::proxy::error::ProxyError;
 
+/// Attempts a request, or a connection of bytes, has at most, whatever the policy.
+pub(super) const ATTEMPTS: usize = 10;
 /// What one retry costs; a request pays in its share of it.
 const RETRY: i32 = 1_000;
 /// Retries a service may save up: enough for a burst, and for services that are seldom called.
@@ -57,6 +61,33 @@ impl Budget {
         self.saved
             .fetch_update(Relaxed, Relaxed, |saved| (saved >= RETRY).then(|| saved - RETRY))
             .is_ok()
+    }
+}
+
+/// The instances that a request was sent to in vain.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    all: ArrayVec<SocketAddr, ATTEMPTS>,
+    refused: ArrayVec<SocketAddr, ATTEMPTS>,
+}
+
+impl Tried {
+    /// Notes what became of an attempt. There are no more than there is room for.
+    pub(super) fn note<T>(&mut self, address: SocketAddr, outcome: &Result<T, ProxyError>) {
+        let _ = self.all.try_push(address);
+        if matches!(outcome, Err(ProxyError::Connect { .. })) {
+            let _ = self.refused.try_push(address);
+        }
+    }
+
+    /// Returns whether this one was tried.
+    pub(super) fn has(&self, address: SocketAddr) -> bool {
+        self.all.contains(&address)
+    }
+
+    /// Returns those that could not be connected to.
+    pub(super) fn refused(&self) -> &[SocketAddr] {
+        &self.refused
     }
 }
 

@@ -18,6 +18,7 @@ use crate::model::ServiceName;
 use crate::proxy::caller::{Caller, Story};
 use crate::proxy::error::ProxyError;
 use crate::proxy::identify::INTERNAL;
+use crate::proxy::retry::Tried;
 use crate::proxy::worker::Worker;
 use crate::proxy::world::World;
 use crate::routing::Who;
@@ -143,7 +144,7 @@ impl Worker {
         let id = world.routes.by_name(service.as_str());
         let wanted = config.inbound.reroute && config.workload.lane.is_none();
         let Some(id) = id.filter(|_| wanted) else { return Ok(None) };
-        let decision = world.decide(id, &who, self.now(), &mut ());
+        let decision = world.decide(id, &who, self.now(), &[], &mut ());
         if decision.lane.is_some() {
             story.decided(id, &decision);
             return Ok(Some(Target::Service(id, who)));
@@ -152,7 +153,7 @@ impl Worker {
         // baseline keeps a request from it.
         let mut trail = Vec::new();
         if decision.rung.is_none() {
-            world.decide(id, &who, self.now(), &mut trail);
+            world.decide(id, &who, self.now(), &[], &mut trail);
         }
         let forbidden = |it: &Step| matches!(it.outcome, Outcome::Strict | Outcome::Failed);
         if trail.iter().any(forbidden) {
@@ -171,12 +172,12 @@ impl Worker {
     }
 
     /// Picks the instance for the next attempt: decided anew, on the same world, since an endpoint
-    /// may have failed meanwhile. Of the `tried`, this request could not connect to the `refused`.
+    /// may have failed meanwhile, and without those that were tried in vain as far as there are others.
     pub(super) fn next_hop(
         &self,
         world: &World,
         route: &Route,
-        (tried, refused): (&[SocketAddr], &[SocketAddr]),
+        tried: &Tried,
         story: &mut Story,
     ) -> Result<Hop, ProxyError> {
         let (id, who) = match &route.target {
@@ -184,11 +185,11 @@ impl Worker {
             Target::Service(id, who) => (*id, who),
         };
         let now = self.now();
-        let decision = match refused {
-            [] => None,
-            refused => world.decide_without(refused, id, who, now),
-        };
-        let decision = decision.unwrap_or_else(|| world.decide(id, who, now, &mut ()));
+        let mut decision = world.decide(id, who, now, tried.refused(), &mut ());
+        if decision.rung.is_none() && !tried.refused().is_empty() {
+            // It may go nowhere else: then once more where it could not connect.
+            decision = world.decide(id, who, now, &[], &mut ());
+        }
         story.decided(id, &decision);
         let service = world.routes.service(id);
         let no_instance = || ProxyError::NoInstance {
@@ -198,7 +199,7 @@ impl Worker {
         let endpoints =
             decision.rung.and_then(|rung| world.endpoints(rung)).ok_or_else(no_instance)?;
         let endpoint = self.with_random(|random| {
-            let fresh = endpoints.pick(now, random, |it| tried.contains(&it.instance().address));
+            let fresh = endpoints.pick(now, random, |it| tried.has(it.instance().address));
             // Where all were tried, one is tried again.
             fresh.or_else(|| endpoints.pick(now, random, |_| false)).cloned()
         });

@@ -18,6 +18,7 @@ use crate::net;
 use crate::net::RelayEnding;
 use crate::net::Replay;
 use crate::proxy::caller::Caller;
+use crate::proxy::retry::ATTEMPTS;
 use crate::proxy::route::local;
 use crate::proxy::worker::Worker;
 use crate::proxy::world::World;
@@ -25,9 +26,6 @@ use crate::routing::Who;
 use crate::telemetry::Direction;
 use crate::telemetry::Protocol;
 use crate::telemetry::Way;
-
-/// Instances tried for one connection, at most.
-const ATTEMPTS: usize = 10;
 
 /// Whether the operator says that this connection is bytes.
 pub(super) fn is_tcp(world: &World, caller: &Caller) -> bool {
@@ -138,7 +136,8 @@ impl Worker {
         let service = world.routes.by_name(name.as_str())?;
         let own = world.config.workload.lane.filter(|_| world.config.tenant.own_lane);
         let now = self.now();
-        let decision = world.decide(service, &own.map_or(Who::Nobody, Who::Lane), now, &mut ());
+        let decision =
+            world.decide(service, &own.map_or(Who::Nobody, Who::Lane), now, tried, &mut ());
         let endpoints = world.endpoints(decision.rung?)?;
         let was_tried = |address| tried.contains(&address);
         let endpoint = self.with_random(|random| {

@@ -129,7 +129,8 @@ impl World {
     }
 
     /// Decides which rung a request of `who` for `service` goes to; `now` is for the health of
-    /// endpoints.
+    /// endpoints. The request could not connect to the `refused`: to it a lane without any other is
+    /// unhealthy, whatever is known of the lane so far.
     ///
     /// The baseline is taken even if nobody there can be reached, as far as we know: with nowhere
     /// else to go, trying beats giving up.
@@ -138,31 +139,14 @@ impl World {
         service: ServiceId,
         who: &Who,
         now: Duration,
+        refused: &[SocketAddr],
         trail: &mut impl Trail,
     ) -> Decision {
         let available = |id: RungId| {
             let lane = self.routes.rung(id).and_then(|rung| rung.lane);
-            lane.is_none() || self.endpoints(id).is_some_and(|it| it.is_healthy(now))
+            lane.is_none() || self.endpoints(id).is_some_and(|it| it.is_healthy(now, refused))
         };
         decide(&self.routes, service, who, available, trail)
-    }
-
-    /// Decides for a request that could not connect to some instances: a lane without any other is
-    /// unhealthy to it, whatever is known of the lane so far. None if that leaves nothing.
-    pub(super) fn decide_without(
-        &self,
-        refused: &[SocketAddr],
-        service: ServiceId,
-        who: &Who,
-        now: Duration,
-    ) -> Option<Decision> {
-        let available = |id: RungId| {
-            let lane = self.routes.rung(id).and_then(|rung| rung.lane);
-            let endpoints = self.endpoints(id);
-            lane.is_none() || endpoints.is_some_and(|it| it.is_healthy_without(refused, now))
-        };
-        let decision = decide(&self.routes, service, who, available, &mut ());
-        decision.rung.is_some().then_some(decision)
     }
 
     /// Returns the endpoints of a rung.

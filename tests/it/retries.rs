@@ -100,6 +100,21 @@ async fn a_strict_tenant_whose_lane_nobody_can_connect_to_stays_there() {
 }
 
 #[tokio::test]
+async fn a_lane_that_is_to_fail_when_it_is_unhealthy_fails() {
+    let (_held, dead) = refusing();
+    let mesh = Mesh::new("lanes.alice.on_unhealthy = 'fail'")
+        .app(USER, BASELINE)
+        .at(USER, "alice", dead)
+        .start()
+        .await;
+
+    let answer = mesh.ask(USER).tenant("alice").post("order").await;
+
+    assert_eq!((answer.status, &*answer.reason()), (503, "connect"));
+    assert!(mesh.app(USER, BASELINE).seen().is_empty());
+}
+
+#[tokio::test]
 async fn connect_failures_do_not_use_the_budget_up() {
     let (_held, dead) = refusing();
     let snippet = "services.'user.shop'.retries.budget = 0.0";

@@ -2,6 +2,7 @@
 
 use tokio::net::TcpStream;
 
+use crate::harness::app::refusing;
 use crate::harness::side::{Side, table};
 use crate::harness::within;
 use crate::http1::{Upstream, Wire, before, much};
@@ -246,6 +247,23 @@ async fn a_sandbox_is_relayed_to_its_own_lane() {
     server.send("alice's").await;
 
     assert_eq!(caller.bytes(7).await, "alice's");
+}
+
+#[tokio::test]
+async fn a_sandbox_is_relayed_to_the_baseline_where_its_own_lane_takes_no_connection() {
+    let (baseline, (_held, dead)) = (Upstream::new().await, refusing());
+    let side = Side::start(table(&format!(
+        "workload.lane = 'alice'
+         services.db = {{ listen = '127.0.0.1:0', protocol = 'tcp',
+         instances = [{{ address = '{}' }}, {{ address = '{dead}', lane = 'alice' }}] }}",
+        baseline.address(),
+    )))
+    .await;
+
+    let (mut caller, mut server) = relayed(&side, &baseline).await;
+    server.send("everyone's").await;
+
+    assert_eq!(caller.bytes(10).await, "everyone's");
 }
 
 #[tokio::test]

@@ -130,12 +130,12 @@ fn who_cannot_be_reached_is_left_alone_without_a_bound() {
     let [one, two] = [0, 1].map(|at| rung.all()[at].clone());
 
     ends(&one, End::Unreachable, 3, T0);
-    assert!(!one.is_reachable(T0) && rung.is_healthy(T0));
+    assert!(!one.is_reachable(T0) && rung.is_healthy(T0, &[]));
 
     ends(&two, End::Unreachable, 3, T0);
-    assert!(!two.is_reachable(T0) && !rung.is_healthy(T0), "the rung is unhealthy");
+    assert!(!two.is_reachable(T0) && !rung.is_healthy(T0, &[]), "the rung is unhealthy");
     assert!(rung.pick(T0, &mut Rng::with_seed(1), |_| false).is_some(), "a pick tries anyhow");
-    assert!(rung.is_healthy(T0 + seconds(10)), "and so do all when the time is over");
+    assert!(rung.is_healthy(T0 + seconds(10), &[]), "and so do all when the time is over");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn whoever_says_anything_can_be_reached() {
 
     ends(one, End::Failed, 1, T0 + seconds(1));
 
-    assert!(rung.is_healthy(T0 + seconds(1)));
+    assert!(rung.is_healthy(T0 + seconds(1), &[]));
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn an_empty_rung_has_nobody() {
     let rung = rung(&[], Balance::LeastLoad);
 
     assert!(rung.pick(T0, &mut Rng::with_seed(1), |_| false).is_none());
-    assert!(!rung.is_healthy(T0));
+    assert!(!rung.is_healthy(T0, &[]));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn whoever_is_unhealthy_is_given_no_requests_while_another_is_well() {
 
     assert!(one.is_unhealthy() && !one.is_reachable(T0) && !one.is_available(T0));
     assert_eq!(shares(&rung, T0 + seconds(3_600))[&1], 0);
-    assert!(rung.is_healthy(T0));
+    assert!(rung.is_healthy(T0, &[]));
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_rung_of_the_unhealthy_is_unhealthy_and_a_pick_tries_all_the_same() {
 
     rung.all().iter().for_each(|it| it.set_healthy(false, T0));
 
-    assert!(!rung.is_healthy(T0));
+    assert!(!rung.is_healthy(T0, &[]));
     assert!(rung.pick(T0, &mut Rng::with_seed(1), |_| false).is_some());
 }
 
