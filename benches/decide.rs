@@ -200,7 +200,7 @@ fn health<'a>(table: &'a RouteTable, random: &mut Rng) -> Case<'a> {
     let run = move || {
         for (service, who) in &questions {
             let is_well = |it: dyelane::routing::RungId| {
-                endpoints.get(it.index()).is_some_and(|it| it.is_healthy(now))
+                endpoints.get(it.index()).is_some_and(|it| it.is_healthy(now, &[]))
             };
             black_box(decide(table, *service, who, is_well, &mut ()));
         }

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::cli::Files;
-use crate::harness::app::answer;
+use crate::harness::app::{Raw, answer};
 use crate::harness::until;
 use crate::nodes::{ALONE, Process};
 
@@ -78,6 +80,38 @@ async fn a_node_that_answers_what_cannot_be_read_is_gone() {
         let source = side.until_source(|it| it["last_error"].is_object()).await;
         assert_eq!(source["up"], false, "{nonsense}");
         assert_eq!(side.admin("/readyz").await.status, 503);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_breaks_off_or_never_ends_its_answer_changes_nothing_and_is_left_for_another() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    let broken = Raw::start(async |mut stream: TcpStream| {
+        let said = format!("{HEAD}content-length: 900\r\n\r\n{{\"node\":\"n1\",\"index\":7,");
+        let _ = stream.write_all(said.as_bytes()).await;
+    })
+    .await;
+    let endless = Raw::start(async |mut stream: TcpStream| {
+        let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+        let _ =
+            stream.write_all(format!("{HEAD}transfer-encoding: chunked\r\n\r\n").as_bytes()).await;
+        while stream.write_all(chunk.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let good = node().await;
+    register(&good, USER, "1", "10.0.0.1:80".parse().unwrap(), BASELINE);
+
+    for bad in [&broken, &endless] {
+        let side = Side::start(following(&[bad.address], "")).await;
+        let source = side.until_source(|it| it["last_error"].is_object()).await;
+        assert_eq!(source["up"], false);
+        side.turn(&format!(
+            "discovery.registry.addresses = ['{}', '{}']",
+            bad.address,
+            good.address()
+        ))
+        .await;
+        side.until_known(USER, ["10.0.0.1:80".to_owned()]).await;
     }
 }
 
