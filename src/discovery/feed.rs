@@ -15,6 +15,8 @@ use crate::discovery::rules::{RuleBelief, Rules, ToldRules};
 use crate::discovery::said::{LeftOut, Said, count};
 use crate::telemetry::{Metrics, Source};
 
+/// How soon after an answer is due it is asked for.
+const SOON: Duration = Duration::from_millis(100);
 /// Instances that the operator is shown as left out.
 const EXAMPLES: usize = 20;
 /// Instances that the log has named as left out; beyond, it begins anew.
@@ -176,6 +178,12 @@ impl Feed {
     pub(super) fn due(&self) -> Option<Duration> {
         let due = self.belief.due().into_iter().chain(self.rules.due()).min();
         due.map(|it| it.saturating_sub(self.origin.elapsed()).min(AGAIN))
+    }
+
+    /// Returns in how long to ask, as far as doubts go, if who is asked answers at once: a little after an
+    /// answer is [due](Self::due), and not too early.
+    pub(super) fn asks_after(&self) -> Option<Duration> {
+        self.due().map(|it| it + SOON)
     }
 
     /// Has the log name those left out that it has not named yet.

@@ -12,6 +12,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause, on average.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long one node is asked, on average, before another is: they even out after a restart.
+const STAY: Duration = Duration::from_secs(30 * 60);
 /// How long after a node was left because it was doubted the next one is asked again.
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
 /// How often within that time nodes are left because of new doubts: one may not have heard yet what
@@ -35,6 +37,11 @@ impl Rotation {
         let mut order: Vec<_> = (0..count.max(1)).collect();
         random.shuffle(&mut order);
         Self { order, at: 0, failures: 0, doubted: VecDeque::new() }
+    }
+
+    /// Returns how long a node is asked before another is.
+    pub(super) fn stay(random: &mut fastrand::Rng) -> Duration {
+        STAY.mul_f32(0.5 + random.f32())
     }
 
     /// Returns which node is asked.

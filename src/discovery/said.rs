@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::discovery::usable::Unusable;
 use crate::model::{Instance, Scheduler, ServiceName, Status};
 
+/// Instances that are kept of one source at most: some 200 MB.
+pub(super) const MOST_INSTANCES: usize = 200_000;
+
 /// The instances of one service, by address.
 pub(super) type Instances = BTreeMap<SocketAddr, Arc<Instance>>;
 

@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::discovery::eureka::apps::{Applications, Instance, Keys, sum};
-use crate::discovery::said::{Instances, LeftOut, Said, add};
+use crate::discovery::said::{Instances, LeftOut, MOST_INSTANCES, Said, add};
 use crate::discovery::usable::{Unusable, shown};
 use crate::model;
 use crate::model::ServiceName;
-
-/// Instances that are kept of one server at most.
-const MOST_INSTANCES: usize = 200_000;
 
 /// There are more instances than are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -29,10 +29,6 @@ const BOUNDS: Bounds =
     Bounds { connect: Duration::from_secs(1), answer: Duration::from_secs(15), body: 128 << 20 };
 /// Servers remember what changed for three minutes: who was away for longer asks for everything.
 const REMEMBERED: Duration = Duration::from_secs(2 * 60);
-/// How long one server is followed, on average, before another is.
-const STAY: Duration = Duration::from_secs(30 * 60);
-/// How soon after a doubt is due it is looked whether it was right.
-const SOON: Duration = Duration::from_millis(100);
 
 /// Why a server is left for another.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +93,7 @@ impl Follower {
         self.feed.asks(&node);
         let client = Client::new(address.authority.as_str(), BOUNDS);
         let mut following = Following { client, address, told: None, has_delta: true };
-        let until = Instant::now() + STAY.mul_f32(0.5 + self.random.f32());
+        let until = Instant::now() + Rotation::stay(&mut self.random);
         loop {
             match self.ask(&mut following, &node).await {
                 Ok(heard) => {
@@ -113,7 +109,7 @@ impl Follower {
             }
             // Not all at one time.
             let pause = self.source.interval.mul_f32(0.85 + 0.3 * self.random.f32());
-            sleep(self.feed.due().map_or(pause, |due| pause.min(due + SOON))).await;
+            sleep(self.feed.asks_after().map_or(pause, |due| pause.min(due))).await;
         }
     }
 

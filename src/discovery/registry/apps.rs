@@ -8,10 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::discovery::loose::{Object, Several, Text, Texts};
 use crate::discovery::registry::TooMany;
-use crate::discovery::registry::mirror::MOST_INSTANCES;
 use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
-use crate::discovery::said::Said;
+use crate::discovery::said::{MOST_INSTANCES, Said};
 use crate::registry::scheduler::Scheduler;
 
 /// What every answer is wrapped in.

@@ -10,12 +10,9 @@ use serde::Deserialize;
 use crate::discovery::registry::seen::{Seen, Translated};
 use crate::discovery::registry::wanted::Wanted;
 use crate::discovery::rules::ToldRules;
-use crate::discovery::said::Said;
+use crate::discovery::said::{MOST_INSTANCES, Said};
 use crate::registry::record::{Id, Standing};
 use crate::registry::wire::{SeenInstance, ServiceChange, WatchRequest};
-
-/// Instances that are kept of one registry at most: some 200 MB.
-pub(in crate::discovery) const MOST_INSTANCES: usize = 200_000;
 
 /// An answer to a watch: as [`WatchAnswer`](crate::registry::wire::WatchAnswer), with rules that may
 /// be wrong.

@@ -29,8 +29,6 @@ pub(super) use wanted::Wanted;
 /// What bounds an exchange, where it does not wait for news.
 const BOUNDS: Bounds =
     Bounds { connect: Duration::from_secs(1), answer: Duration::from_secs(7), body: 64 << 20 };
-/// How long one node is followed, on average, before another is: they even out after a restart.
-const STAY: Duration = Duration::from_secs(30 * 60);
 /// What an answer without news that did not wait for any is quicker than.
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// The pause after such an answer; it doubles, up to a thousandfold, until one waits or has news.
@@ -109,7 +107,7 @@ impl Follower {
         let node = self.names.get(self.rotation.current()).cloned().unwrap_or_default();
         self.feed.asks(&node);
         let mut client = Client::new(&*node, BOUNDS);
-        let until = Instant::now() + STAY.mul_f32(0.5 + self.random.f32());
+        let until = Instant::now() + Rotation::stay(&mut self.random);
         self.mirror.leave();
         self.apps.leave();
         (self.is_foreign, self.polling) = (false, polls::Polling::default());

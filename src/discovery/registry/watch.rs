@@ -16,8 +16,6 @@ use crate::registry::wire::WATCH_PATH;
 const WAIT: Duration = Duration::from_secs(10);
 /// How much longer than that it may take to arrive.
 const MARGIN: Duration = Duration::from_secs(3);
-/// How soon after a doubt is due it is looked whether it was right.
-const SOON: Duration = Duration::from_millis(100);
 
 impl Follower {
     /// Asks once, and takes in the answer. Cancel safe: what was not taken in is told again.
@@ -29,7 +27,7 @@ impl Follower {
         let was_at_start = self.mirror.is_at_start();
         // Not all at one time, or they would all come back at one time.
         let longest = WAIT.mul_f32(0.8 + 0.2 * self.random.f32());
-        let wait = self.feed.due().map_or(longest, |due| longest.min(due + SOON));
+        let wait = self.feed.asks_after().map_or(longest, |due| longest.min(due));
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let request = self.mirror.request(&self.wanted, wait_ms);
         let body = serde_json::to_vec(&request)?;
