@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::discovery::usable::Unusable;
 use crate::model::{Instance, Scheduler, ServiceName, Status};
 
-/// Instances that are kept of one source at most: some 200 MB.
+/// Instances that are kept of one source at most.
 pub(super) const MOST_INSTANCES: usize = 200_000;
 
 /// The instances of one service, by address.
