@@ -104,38 +104,57 @@ impl Newest {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc;
 
-    use tokio::task::JoinSet;
+    use tokio::sync::oneshot;
+    use tokio::task::{JoinSet, yield_now};
 
     use super::*;
 
     #[tokio::test]
     async fn a_crowd_is_given_what_is_new_enough_and_costs_two_makings() {
         let (newest, encoded) = (Arc::new(Newest::default()), Arc::new(Encoded::default()));
-        let (version, makings) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (version, makings) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
         let mut crowd = JoinSet::new();
-
-        for _ in 0..32 {
-            let (newest, encoded) = (newest.clone(), encoded.clone());
-            let (version, makings) = (version.clone(), makings.clone());
+        let mut come = |wanted: u64, make: Box<dyn FnOnce() -> u64 + Send>| {
+            let (newest, encoded, makings) = (newest.clone(), encoded.clone(), makings.clone());
             crowd.spawn(async move {
-                // Everybody comes after one more change.
-                let wanted = version.fetch_add(1, Ordering::Relaxed) + 1;
                 let encode = move || {
                     makings.fetch_add(1, Ordering::Relaxed);
-                    let version = version.load(Ordering::Relaxed);
+                    let version = make();
                     (Age { version, step: 0 }, version.to_string().into_bytes())
                 };
                 let age = Age { version: wanted, step: 0 };
                 let made = newest.get(&encoded, age, usize::MAX, encode).await.unwrap();
-                let told = String::from_utf8(made.plain().to_vec()).unwrap();
-                told.parse::<u64>().unwrap() >= wanted
+                (wanted, String::from_utf8(made.plain().to_vec()).unwrap().parse().unwrap())
             });
-        }
+        };
+        let (begin, begun) = oneshot::channel();
+        let (finish, finished) = mpsc::channel();
 
-        let told = crowd.join_all().await;
-        assert!(told.into_iter().all(|is_new_enough| is_new_enough));
-        assert!(makings.load(Ordering::Relaxed) <= 2, "{makings:?}");
+        let first = version.clone();
+        come(
+            1,
+            Box::new(move || {
+                let version = first.load(Ordering::Relaxed);
+                begin.send(()).unwrap();
+                finished.recv().unwrap();
+                version
+            }),
+        );
+        begun.await.unwrap();
+        for _ in 1..32 {
+            // Everybody comes after one more change, while the first is still made.
+            let wanted = version.fetch_add(1, Ordering::Relaxed) + 1;
+            let version = version.clone();
+            come(wanted, Box::new(move || version.load(Ordering::Relaxed)));
+        }
+        yield_now().await;
+        finish.send(()).unwrap();
+
+        let told: Vec<(u64, u64)> = crowd.join_all().await;
+        assert!(told.iter().all(|(wanted, told)| told >= wanted), "{told:?}");
+        assert_eq!(makings.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
