@@ -129,20 +129,20 @@ mod tests {
                 (wanted, String::from_utf8(made.plain().to_vec()).unwrap().parse().unwrap())
             });
         };
-        let (begin, begun) = oneshot::channel();
-        let (finish, finished) = mpsc::channel();
+        let (begins, has_begun) = oneshot::channel();
+        let (finishes, has_finished) = mpsc::channel();
 
         let first = version.clone();
         come(
             1,
             Box::new(move || {
                 let version = first.load(Ordering::Relaxed);
-                begin.send(()).unwrap();
-                finished.recv().unwrap();
+                begins.send(()).unwrap();
+                has_finished.recv().unwrap();
                 version
             }),
         );
-        begun.await.unwrap();
+        has_begun.await.unwrap();
         for _ in 1..32 {
             // Everybody comes after one more change, while the first is still made.
             let wanted = version.fetch_add(1, Ordering::Relaxed) + 1;
@@ -150,7 +150,7 @@ mod tests {
             come(wanted, Box::new(move || version.load(Ordering::Relaxed)));
         }
         yield_now().await;
-        finish.send(()).unwrap();
+        finishes.send(()).unwrap();
 
         let told: Vec<(u64, u64)> = crowd.join_all().await;
         assert!(told.iter().all(|(wanted, told)| told >= wanted), "{told:?}");

@@ -13,8 +13,8 @@ use tonic::transport::Channel;
 use super::client::{self, Caller};
 use super::mesh::SANDBOX;
 
-/// Calls under way at a time, for each caller.
-const STREAMS: usize = 4;
+/// Callers: half of them are alice, half are nobody. Each has one call under way at a time.
+pub(super) const CALLERS: u64 = 8;
 /// How long a load lasts at most, whatever happens.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Failures remembered word for word.
@@ -102,7 +102,8 @@ impl Load {
         shared.phase.set(Alice::On);
         let stop = CancellationToken::new();
         let mut callers = JoinSet::new();
-        for caller in [Caller::Alice, Caller::Nobody].into_iter().cycle().take(2 * STREAMS) {
+        for number in 0..CALLERS {
+            let caller = if number % 2 == 0 { Caller::Alice } else { Caller::Nobody };
             let call = call_until(stop.clone(), channel.clone(), caller, Arc::clone(&shared));
             callers.spawn(call);
         }

@@ -85,25 +85,37 @@ fn apply(store: &mut Store, event: &Event, now: &mut Moment, random: &mut Rng) {
     }
 }
 
-/// Whether all that is kept beside the records says the same as they do.
-fn check(store: &Store) {
+/// Whether all that is kept beside the records says the same as they do. Returns how many there are.
+fn check(store: &Store) -> usize {
     let mut buckets = vec![0; store.buckets().len()];
-    let mut alive = BTreeSet::new();
+    let (mut alive, mut told, mut all) = (BTreeSet::new(), BTreeSet::new(), 0);
     for (id, record) in store.records() {
         assert_eq!(record.key.id(), id);
         if record.state != State::Evicted {
             buckets[bucket_of(id)] ^= SeenInstance::content_hash(record).0;
+            told.insert((bucket_of(id), id, record.version));
         }
         if record.live().is_some() {
             alive.insert(record.key.clone());
         }
+        all += 1;
     }
     assert_eq!(store.buckets(), buckets);
     assert_eq!(store.root(), buckets.iter().fold(0, |sum, it| sum ^ it));
     assert_eq!(store.len(), alive.len());
-    let listed: usize = (0..buckets.len()).map(|it| store.bucket(it).len()).sum();
-    assert!(listed >= alive.len() && listed <= store.records().count());
+    let used: BTreeSet<_> = told.iter().map(|(bucket, ..)| *bucket).collect();
+    assert_eq!(listed(store, used), told);
     check_services(store, &alive);
+    all
+}
+
+/// Returns what buckets hold.
+fn listed(
+    store: &Store,
+    buckets: impl IntoIterator<Item = usize>,
+) -> BTreeSet<(usize, Id, Version)> {
+    let of = |bucket| store.bucket(bucket).into_iter().map(move |(id, at)| (bucket, id, at));
+    buckets.into_iter().flat_map(of).collect()
 }
 
 fn check_services(store: &Store, alive: &BTreeSet<Key>) {
@@ -139,13 +151,14 @@ proptest! {
         for event in &events {
             apply(&mut store, event, &mut now, &mut random);
 
-            check(&store);
-            prop_assert!(store.records().count() <= capacity);
+            prop_assert!(check(&store) <= capacity);
             for change in store.drain() {
                 prop_assert!(change.index > last);
                 last = change.index;
             }
             prop_assert_eq!(last, store.index());
         }
+        let told = store.records().filter(|(_, it)| it.state != State::Evicted).count();
+        prop_assert_eq!(listed(&store, 0..store.buckets().len()).len(), told);
     }
 }
