@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use crate::config::{Entry, Lane, RemoteRules, Tenant};
 use crate::discovery::belief::lost_too_much;
@@ -23,9 +23,9 @@ pub(super) struct ToldRules {
     /// What to call them when asking for others.
     pub(super) hash: Id,
     #[serde(default)]
-    tenants: BTreeMap<Arc<str>, Box<RawValue>>,
+    tenants: BTreeMap<Arc<str>, Value>,
     #[serde(default)]
-    lanes: BTreeMap<Arc<str>, Box<RawValue>>,
+    lanes: BTreeMap<Arc<str>, Value>,
 }
 
 /// Rules of a registry, as far as they can be read.
@@ -56,8 +56,8 @@ impl Rules {
     /// Reads what a registry tells. A rule that is wrong stays as it is in `before`.
     pub(super) fn read(told: &ToldRules, before: &Self) -> Self {
         let mut rules = Self::default();
-        for (name, text) in &told.tenants {
-            match rules.room().and_then(|()| parse::<TenantId, Tenant>(name, text)) {
+        for (name, rule) in &told.tenants {
+            match rules.room().and_then(|()| parse::<TenantId, Tenant>(name, rule)) {
                 Ok((name, tenant)) => drop(rules.good.tenants.insert(name, tenant)),
                 Err(why) => {
                     let kept = before.good.tenants.get_key_value(&**name);
@@ -66,8 +66,8 @@ impl Rules {
                 }
             }
         }
-        for (name, text) in &told.lanes {
-            let read = rules.room().and_then(|()| parse::<LaneName, Lane>(name, text));
+        for (name, rule) in &told.lanes {
+            let read = rules.room().and_then(|()| parse::<LaneName, Lane>(name, rule));
             match read.and_then(|(name, lane)| sensible(name, lane)) {
                 Ok((name, lane)) => drop(rules.good.lanes.insert(name, lane)),
                 Err(why) => {
@@ -170,16 +170,16 @@ fn text_of(why: &Wrong) -> Arc<str> {
     why.to_string().into()
 }
 
-fn parse<N, V>(name: &str, text: &RawValue) -> Result<(N, V), Wrong>
+fn parse<N, V>(name: &str, rule: &Value) -> Result<(N, V), Wrong>
 where
     N: std::str::FromStr<Err = InvalidName>,
     V: DeserializeOwned,
 {
     // A list would be read as fields without names.
-    if !text.get().starts_with('{') {
+    if !rule.is_object() {
         return Err(Wrong::Shape);
     }
-    Ok((name.parse()?, serde_json::from_str(text.get())?))
+    Ok((name.parse()?, V::deserialize(rule)?))
 }
 
 fn sensible(name: LaneName, lane: Lane) -> Result<(LaneName, Lane), Wrong> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use crate::discovery::loose::{Object, Several, Text, Texts};
 use crate::discovery::registry::TooMany;
@@ -51,7 +51,7 @@ pub(in crate::discovery) struct App {
     #[serde(default = "Option::default")]
     instances: Option<Zones>,
     #[serde(default = "Option::default")]
-    scheduler: Option<Box<RawValue>>,
+    scheduler: Option<Value>,
     #[serde(default)]
     latest_timestamp: i64,
 }
@@ -242,8 +242,7 @@ struct Parts {
 impl App {
     fn taken_apart(self) -> Parts {
         // Older servers write it as a list, of which nobody speaks any more.
-        let scheduler = self.scheduler.as_deref().map(RawValue::get);
-        let scheduler = scheduler.and_then(|it| serde_json::from_str::<Scheduler>(it).ok());
+        let scheduler = self.scheduler.and_then(|it| serde_json::from_value::<Scheduler>(it).ok());
         let instances = match self.instances {
             Some(Zones::ByZone(zones)) => zones.into_values().flat_map(|it| it.0).collect(),
             Some(Zones::Flat(all)) => all.0,

@@ -88,6 +88,29 @@ async fn what_eureka_registers_discovery_shows() {
 }
 
 #[tokio::test]
+async fn a_name_that_readers_of_json_may_keep_for_themselves_is_like_any_other() {
+    let server = Server::new().await;
+    // Our library's, if it were built to: the text would be read as what it says.
+    let (name, said) = ("$serde_json::private::RawValue", "{\"color\":\"alice\"}");
+    let mut one = instance("SHOP", "h:shop:80");
+    one["instance"]["metadata"] = json!({ name: said });
+
+    assert_eq!(server.put_in(&one).await.status, 204);
+    let form = format!(
+        "zone=z1&env=prod&appid=shop&hostname=pod-1&status=1&addrs=grpc://h:1&metadata={}",
+        json!({ name: said })
+    );
+    assert_eq!(server.post("register", &form).await.code(), 0);
+
+    let by_discovery = &fetched(&server, "shop").await["z1"][0]["metadata"];
+    let by_eureka = &server.shown("SHOP", "pod-1").await["metadata"];
+    let both = &server.shown("SHOP", "h:shop:80").await["metadata"];
+    for metadata in [by_discovery, by_eureka, both] {
+        assert_eq!((&metadata[name], &metadata["color"]), (&json!(said), &Value::Null));
+    }
+}
+
+#[tokio::test]
 async fn who_knows_no_zone_is_in_the_nodes() {
     let server = Server::with(Settings { zone: "z7".into(), ..Settings::default() }).await;
 
