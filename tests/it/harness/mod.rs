@@ -10,6 +10,7 @@
 //! await an event: a request that came, a generation in force, a state the operator is shown; each
 //! within [`PATIENCE`].
 
+pub(crate) mod alone;
 pub(crate) mod app;
 pub(crate) mod caller;
 pub(crate) mod grpc;

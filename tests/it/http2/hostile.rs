@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::wire::{
     GET, Heard, POST, Wire, block, data, head, ping, priority, raw, reset, settings, window,
 };
+use crate::harness::alone::{is_alone, resident};
 use crate::harness::{BASELINE, Mesh, within};
 
 /// Requests that may reach the application before whoever sends them is cut off.
@@ -194,6 +195,9 @@ async fn a_head_without_end_is_cut_off() {
 
 #[tokio::test]
 async fn a_block_that_unpacks_to_much_is_refused_and_not_held() {
+    if !is_alone(module_path!(), "a_block_that_unpacks_to_much_is_refused_and_not_held") {
+        return;
+    }
     let mesh = mesh().await;
     let mut wire = attacker(&mesh).await;
     // A field of 4,000 bytes into the table, then 16,000 references of one byte to it.
@@ -279,11 +283,4 @@ async fn every_start_that_is_not_finished_ends() {
         assert!(begun.elapsed() < Duration::from_secs(6), "{what}: {:?}", begun.elapsed());
     }
     assert_eq!(mesh.app("app.test", BASELINE).seen().len(), 1);
-}
-
-/// The memory of this process in use.
-pub(super) fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages = status.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
-    pages * 4096
 }
