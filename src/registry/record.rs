@@ -13,6 +13,10 @@ use crate::registry::eureka::EurekaPart;
 
 /// The service that the registry's own nodes are: clients of bilibili/discovery look for it first.
 pub const OWN_SERVICE: &str = "infra.discovery";
+/// Longest name, address or version an instance may have, in bytes.
+pub const LONGEST_NAME: usize = 1 << 10;
+/// Longest metadata, keys and values together, in bytes.
+pub const LONGEST_METADATA: usize = 64 << 10;
 
 /// Who an instance is. Registering the same key again replaces what was registered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

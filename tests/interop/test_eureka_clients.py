@@ -176,7 +176,8 @@ def test_flask_eureka_client_registers_renews_and_stops(nodes: list[str], last: 
 
     client.register()
     await_that("every node knows it", lambda: last.knows("SHOP", "127.0.0.1:shop:8080"))
-    last.cancel("SHOP", "127.0.0.1:shop:8080")
+    Eureka(nodes[0]).cancel("SHOP", "127.0.0.1:shop:8080")
+    await_that("no node knows it", lambda: not last.knows("SHOP", "127.0.0.1:shop:8080"))
     client.renew()
     client.renew()
     await_that("it has registered again", lambda: last.knows("SHOP", "127.0.0.1:shop:8080"))

@@ -27,7 +27,7 @@ const PEER_BODY: usize = 64 << 20;
 /// Reads a request whole and answers it.
 pub(super) async fn answer(node: Arc<Node>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
     let (head, body) = request.into_parts();
-    let is_peer = node.peer_door().is_some() && head.uri.path().starts_with(PEER_PATH);
+    let is_peer = node.doors().peer_door().is_some() && head.uri.path().starts_with(PEER_PATH);
     let limit = if is_peer { PEER_BODY } else { node.settings().body };
     let body = match whole(&node, body, limit).await {
         Ok(body) => body,
@@ -70,7 +70,7 @@ pub async fn dispatch(node: &Arc<Node>, ask: Ask) -> Reply {
     if path.starts_with("/eureka/") {
         return Box::pin(eureka::answer(node, ask)).await;
     }
-    let peer_door = node.peer_door().filter(|_| path.starts_with(PEER_PATH));
+    let peer_door = node.doors().peer_door().filter(|_| path.starts_with(PEER_PATH));
     if let Some(door) = peer_door {
         return door(ask).await;
     }

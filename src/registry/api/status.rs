@@ -34,7 +34,7 @@ pub(super) fn metrics(node: &Node) -> Reply {
     metrics.watchers.set(gauge(node.hub().len()));
     metrics.rules.set(gauge(node.rulebook().now().rules.len()));
     metrics.readable.set(i64::from(node.is_readable()));
-    let PeersView { peers, counts } = node.peers_view();
+    let PeersView { peers, counts } = node.doors().peers_view();
     let samples = peers.iter().map(|it| PeerSample {
         at: &it.at,
         zone: &it.zone,
@@ -81,7 +81,7 @@ pub(super) fn status(node: &Node) -> Reply {
     });
     let settings = node.settings();
     let book = node.rulebook().now();
-    let peers = node.peers_view().peers;
+    let peers = node.doors().peers_view().peers;
     let members = node.members();
     let members = members.iter().map(|it| member(it, peers.iter().find(|peer| peer.at == it.addr)));
     let status = json!({

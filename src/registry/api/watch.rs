@@ -12,14 +12,13 @@ use crate::registry::api::reply::{self, Reply};
 use crate::registry::api::{Ask, routes};
 use crate::registry::fingerprint::Fingerprint;
 use crate::registry::node::Node;
+use crate::registry::record::LONGEST_NAME;
 use crate::registry::store::Store;
 use crate::registry::watch::draft::{Place, Verdict, Wanted, everything, judge, since, size};
 use crate::registry::wire::{WatchAnswer, WatchRequest};
 
 /// Services and patterns of one watcher.
 const MOST_SERVICES: usize = 10_000;
-/// Longest name of anything, in bytes.
-const LONGEST_NAME: usize = 1 << 10;
 /// How long an answer waits for news at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long a watcher waits at most for this node to have anything worth telling.

@@ -3,33 +3,32 @@
 //! A write locks the store, runs, and is told to watchers and peers once the lock is free again;
 //! neither can make the writer wait. A read clones what it needs and encodes it outside.
 
+mod doors;
 mod rules;
 mod settings;
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+pub use doors::{Answering, Doors, Outbox, PeerDoor, PeersDoor, PeersView, Told};
 pub use settings::Settings;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
 use crate::registry::api::admission::Admission;
-use crate::registry::api::{Ask, Reply};
 use crate::registry::dialect::eureka::Lists;
 use crate::registry::durable::{Directory, DurableError};
 use crate::registry::encoded::Encoded;
-use crate::registry::peers::protocol::PeerStatus;
-use crate::registry::record::{Id, Key, Moment, NodeId, Record, Version};
+use crate::registry::record::{Key, Moment, NodeId, Record};
 use crate::registry::rulebook::Rulebook;
 use crate::registry::scheduler::Schedulers;
-use crate::registry::store::{Change, ServiceKey, Store};
+use crate::registry::store::{ServiceKey, Store};
 use crate::registry::watch::{Damper, Hub, News, Recent, Repeat};
-use crate::telemetry::{PeerCounts, RegistryMetrics};
+use crate::telemetry::RegistryMetrics;
 
 /// The file of a node's number.
 const NUMBER: &str = "node";
@@ -44,38 +43,6 @@ pub struct Member {
     /// Whether it does not answer.
     pub is_lost: bool,
 }
-
-/// What peers are to hear of.
-#[derive(Debug, Clone, Copy)]
-pub enum Told<'a> {
-    /// Records changed. Those of [`Origin::Peer`](crate::registry::store::Origin::Peer) are among them.
-    Changes(&'a [Change]),
-    /// A client of this node renewed a lease.
-    Renewed(Id, Version),
-    /// The tenant rules changed.
-    Rules,
-}
-
-/// Takes what peers are to hear of. It is called by writers, so it neither waits nor blocks.
-pub type Outbox = Box<dyn Fn(Told<'_>) + Send + Sync>;
-
-/// An answer on its way.
-pub type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
-
-/// Answers what other nodes ask below `/v1/peer/`.
-pub type PeerDoor = Box<dyn Fn(Ask) -> Answering + Send + Sync>;
-
-/// How things stand with other nodes.
-#[derive(Debug, Clone, Default)]
-pub struct PeersView {
-    /// Each of them, but for other names of the same.
-    pub peers: Vec<PeerStatus>,
-    /// How often things happened since the start.
-    pub counts: PeerCounts,
-}
-
-/// Says how things stand with other nodes.
-pub type PeersDoor = Box<dyn Fn() -> PeersView + Send + Sync>;
 
 /// The store, and what changed in it: together under one lock, so that an index means one state.
 #[derive(Debug)]
@@ -99,9 +66,7 @@ pub struct Node {
     rulebook: Rulebook,
     schedulers: Live<Schedulers>,
     members: Live<Vec<Member>>,
-    outbox: OnceLock<Outbox>,
-    peer_door: OnceLock<PeerDoor>,
-    peers_view: OnceLock<PeersDoor>,
+    doors: Doors,
     readable: CancellationToken,
     is_filled: AtomicBool,
     stopping: CancellationToken,
@@ -151,9 +116,7 @@ impl Node {
             rulebook: Rulebook::open(directory)?,
             schedulers: Live::new(Schedulers::default()),
             members: Live::new(Vec::new()),
-            outbox: OnceLock::new(),
-            peer_door: OnceLock::new(),
-            peers_view: OnceLock::new(),
+            doors: Doors::default(),
             readable: CancellationToken::new(),
             is_filled: AtomicBool::new(false),
             stopping: CancellationToken::new(),
@@ -194,7 +157,7 @@ impl Node {
         drop(inner);
         if !changes.is_empty() {
             self.hub.tell(changes.iter().map(|it| topic_of(&it.record.key)));
-            self.tell_peers(Told::Changes(&changes));
+            self.doors.tell_peers(Told::Changes(&changes));
         }
         result
     }
@@ -204,7 +167,7 @@ impl Node {
     pub fn renew(&self, key: &Key) -> Option<(Arc<Record>, u64)> {
         let now = self.now();
         let record = self.lock().store.renew(key, now)?;
-        self.tell_peers(Told::Renewed(record.key.id(), record.version));
+        self.doors.tell_peers(Told::Renewed(record.key.id(), record.version));
         Some((record, now.unix))
     }
 
@@ -282,35 +245,9 @@ impl Node {
         &self.rulebook
     }
 
-    /// Says who takes what peers are to hear of. Who says so second is not heard.
-    pub fn set_outbox(&self, outbox: Outbox) {
-        let _ = self.outbox.set(outbox);
-    }
-
-    /// Says who answers other nodes. Who says so second is not heard.
-    pub fn set_peer_door(&self, door: PeerDoor) {
-        let _ = self.peer_door.set(door);
-    }
-
-    /// Returns who answers other nodes; none: nobody does.
-    pub fn peer_door(&self) -> Option<&PeerDoor> {
-        self.peer_door.get()
-    }
-
-    /// Says who knows how things stand with other nodes. Who says so second is not heard.
-    pub fn set_peers_view(&self, view: PeersDoor) {
-        let _ = self.peers_view.set(view);
-    }
-
-    /// Returns how things stand with other nodes.
-    pub fn peers_view(&self) -> PeersView {
-        self.peers_view.get().map(|view| view()).unwrap_or_default()
-    }
-
-    fn tell_peers(&self, told: Told<'_>) {
-        if let Some(outbox) = self.outbox.get() {
-            outbox(told);
-        }
+    /// Returns what joins it to other nodes.
+    pub fn doors(&self) -> &Doors {
+        &self.doors
     }
 
     /// Returns the nodes of the cluster, this one among them.

@@ -87,6 +87,6 @@ impl Node {
 
     fn tell_of_rules(&self) {
         self.hub.tell_of_rules();
-        self.tell_peers(Told::Rules);
+        self.doors.tell_peers(Told::Rules);
     }
 }

@@ -101,17 +101,17 @@ impl Cluster {
             links: TaskTracker::new(),
         });
         let (inbox, work) = (Arc::clone(&cluster.inbox), Arc::clone(&cluster.work));
-        node.set_outbox(Box::new(move |told| {
+        node.doors().set_outbox(Box::new(move |told| {
             if lock(&inbox).put(told) {
                 work.notify_one();
             }
         }));
         let view = Arc::downgrade(&cluster);
-        node.set_peers_view(Box::new(move || {
+        node.doors().set_peers_view(Box::new(move || {
             view.upgrade().map(|it| it.view()).unwrap_or_default()
         }));
         let door = Arc::downgrade(&cluster);
-        node.set_peer_door(Box::new(move |ask| {
+        node.doors().set_peer_door(Box::new(move |ask| {
             let door = door.upgrade();
             Box::pin(async move {
                 match door {

@@ -194,7 +194,7 @@ async fn what_a_registry_of_another_zone_passes_on_to_one_node_all_come_to_have(
     let who = "zone=far&env=prod&appid=a.b.c&hostname=h1&addrs=grpc://h1:9000&status=1";
 
     agree(&[&one, &two, &three], 0).await;
-    let sent = || two.node().peers_view().counts.records_sent;
+    let sent = || two.node().doors().peers_view().counts.records_sent;
     let before = sent();
 
     let passed = format!("{who}&from_zone=true&dirty_timestamp=1795000000000000000");

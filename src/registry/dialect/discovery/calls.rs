@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use crate::registry::dialect::discovery::binder::{
+    Binder, Passed, Target, bounded, metadata, standing,
+};
+use crate::registry::dialect::discovery::fields::{Fields, Invalid, signed, unsigned};
+use crate::registry::record::{Registration, Standing};
 
-use crate::registry::dialect::discovery::fields::{Fields, Invalid, scalar, signed, unsigned};
-use crate::registry::record::{Key, Registration, Standing};
-
-/// Longest name, address or version, in bytes.
-const LONGEST_TEXT: usize = 1 << 10;
-/// Longest metadata, in bytes of JSON.
-pub const LONGEST_METADATA: usize = 64 << 10;
 /// Addresses of one instance.
 const MOST_ADDRS: usize = 256;
 /// Services of one call.
@@ -19,52 +16,6 @@ const MOST_APPS: usize = 10_000;
 
 /// The status filter that lets every instance through.
 pub const ANY_STATUS: u32 = 3;
-
-/// Who is meant: by the name of its host, or if that is not said, by an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
-    /// By the name it registered.
-    Host(Arc<str>),
-    /// By one of its addresses.
-    Addr(Arc<str>),
-}
-
-/// Whom a call is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The environment.
-    pub env: Arc<str>,
-    /// The service.
-    pub appid: Arc<str>,
-    /// The zone.
-    pub zone: Arc<str>,
-    /// Which of the instances there.
-    pub name: Name,
-}
-
-impl Target {
-    /// Returns the key of who says its name; without a host's name the address is the name.
-    pub fn key(&self) -> Key {
-        let (Name::Host(name) | Name::Addr(name)) = &self.name;
-        Key {
-            env: Arc::clone(&self.env),
-            appid: Arc::clone(&self.appid),
-            zone: Arc::clone(&self.zone),
-            hostname: Arc::clone(name),
-        }
-    }
-}
-
-/// What a call says if another registry passes it on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Passed {
-    /// A node of the same zone passes it on.
-    pub replication: bool,
-    /// A node of another zone passes it on.
-    pub from_zone: bool,
-    /// The version of the content, as unix nanoseconds; 0 if it is not said.
-    pub dirty: u64,
-}
 
 /// `POST register`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,139 +85,6 @@ pub struct Poll {
     pub zone: Arc<str>,
     /// Who asks.
     pub consumer: Arc<str>,
-}
-
-/// Takes fields, and remembers which are missing.
-struct Binder<'a> {
-    fields: &'a Fields,
-    /// What Go's server calls the arguments.
-    arguments: &'static str,
-    missing: Vec<String>,
-}
-
-impl<'a> Binder<'a> {
-    fn new(fields: &'a Fields, arguments: &'static str) -> Self {
-        Self { fields, arguments, missing: Vec::new() }
-    }
-
-    /// Takes a text that may be empty.
-    fn text(&self, field: &'static str) -> Result<Arc<str>, Invalid> {
-        bounded(field, self.fields.first(field))
-    }
-
-    /// Takes a text that must not be empty.
-    fn required(&mut self, field: &'static str) -> Result<Arc<str>, Invalid> {
-        let text = self.text(field)?;
-        self.require(!text.is_empty(), field, "required");
-        Ok(text)
-    }
-
-    /// Takes a list that must not be empty.
-    fn several(&mut self, field: &'static str, limit: usize) -> Result<Vec<Arc<str>>, Invalid> {
-        let list: Result<Vec<_>, _> =
-            self.fields.split(field).take(limit + 1).map(|it| bounded(field, it)).collect();
-        let list = list?;
-        if list.len() > limit {
-            return Err(Invalid::TooLarge { field, limit });
-        }
-        self.require(!list.is_empty(), field, "gt");
-        Ok(list)
-    }
-
-    /// Takes the status bits, which must not be 0.
-    fn status(&mut self) -> Result<u32, Invalid> {
-        let status = unsigned(self.fields.first("status"))?;
-        self.require(status != 0, "status", "required");
-        Ok(status)
-    }
-
-    /// Takes who a call is about.
-    fn target(&mut self) -> Result<Target, Invalid> {
-        let (zone, env, appid) =
-            (self.required("zone")?, self.required("env")?, self.required("appid")?);
-        let hostname = self.text("hostname")?;
-        let name = if hostname.is_empty() {
-            let mut addresses = self.fields.split("addrs").chain(self.fields.split("addr"));
-            let address = addresses.next().unwrap_or_default();
-            self.require(!address.is_empty(), "hostname", "required");
-            Name::Addr(bounded("addrs", address)?)
-        } else {
-            Name::Host(hostname)
-        };
-        Ok(Target { env, appid, zone, name })
-    }
-
-    fn passed(&self) -> Result<Passed, Invalid> {
-        let dirty = signed(self.fields.first("dirty_timestamp"))?;
-        for also in ["latest_timestamp", "reg_timestamp"] {
-            signed(self.fields.first(also))?;
-        }
-        Ok(Passed {
-            replication: self.fields.is_on("replication"),
-            from_zone: self.fields.is_on("from_zone"),
-            dirty: u64::try_from(dirty).unwrap_or_default(),
-        })
-    }
-
-    fn require(&mut self, is_there: bool, field: &str, rule: &str) {
-        if !is_there {
-            let (call, field) = (self.arguments, name_in_go(field));
-            self.missing.push(format!(
-                "Key: '{call}.{field}' Error:Field validation for '{field}' failed on the '{rule}' tag"
-            ));
-        }
-    }
-
-    /// Returns what was taken, unless something is missing.
-    fn done<T>(self, taken: T) -> Result<T, Invalid> {
-        if self.missing.is_empty() {
-            Ok(taken)
-        } else {
-            Err(Invalid::Missing(self.missing.join("\n")))
-        }
-    }
-}
-
-/// Returns what Go's server calls a field.
-fn name_in_go(field: &str) -> &'static str {
-    match field {
-        "zone" => "Zone",
-        "env" => "Env",
-        "appid" => "AppID",
-        "hostname" => "Hostname",
-        "status" => "Status",
-        "addrs" => "Addrs",
-        _ => "LatestTimestamp",
-    }
-}
-
-fn bounded(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
-    if text.len() > LONGEST_TEXT {
-        return Err(Invalid::TooLong { field, limit: LONGEST_TEXT });
-    }
-    Ok(text.into())
-}
-
-/// Reads metadata: a JSON object. What is no text in it becomes one, as `10` becomes `"10"`.
-fn metadata(text: &str) -> Result<BTreeMap<Arc<str>, Arc<str>>, Invalid> {
-    if text.len() > LONGEST_METADATA {
-        return Err(Invalid::TooLong { field: "metadata", limit: LONGEST_METADATA });
-    }
-    if text.trim().is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let read = serde_json::from_str::<Option<serde_json::Map<String, Value>>>(text);
-    let read = read.map_err(|error| Invalid::Metadata(error.to_string()))?.unwrap_or_default();
-    Ok(read.into_iter().map(|(key, value)| (key.into(), scalar(value).into())).collect())
-}
-
-/// Reads a status: 1 or 2.
-fn standing(status: u32) -> Result<Standing, Invalid> {
-    match status {
-        1 => Ok(Standing::Up),
-        2 => Ok(Standing::Waiting),
-        other => Err(Invalid::Status(other)),
-    }
 }
 
 impl Register {
@@ -420,6 +238,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::registry::dialect::discovery::binder::Name;
+    use crate::registry::record::LONGEST_NAME;
 
     fn fields(query: &str) -> Fields {
         Fields::of_query(query).unwrap()
@@ -476,7 +296,7 @@ mod tests {
             "status=1&metadata=[1]",
             "status=1&metadata=%22x%22",
             "status=1&dirty_timestamp=x",
-            &format!("status=1&version={}", "x".repeat(LONGEST_TEXT + 1)),
+            &format!("status=1&version={}", "x".repeat(LONGEST_NAME + 1)),
             &format!("status=1&{}", "addrs=x&".repeat(MOST_ADDRS + 1)),
         ] {
             let said = format!("{WHO}&addrs=a&{wrong}");

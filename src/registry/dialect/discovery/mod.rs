@@ -6,10 +6,11 @@
 //! GET  poll polls                    polls.rs    what there is once it changed
 //! ```
 //!
-//! What a request says is in `fields.rs` and `calls.rs`, what answers look like in `envelope.rs` and
-//! `app.rs`: functions of their arguments.
+//! What a request says is in `fields.rs`, `binder.rs` and `calls.rs`, what answers look like in
+//! `envelope.rs` and `app.rs`: functions of their arguments.
 
 mod app;
+pub mod binder;
 pub mod calls;
 pub mod envelope;
 pub mod fields;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::registry::dialect::discovery::app::{Instance, NOBODY};
-use crate::registry::dialect::discovery::calls::{
-    Beat, LONGEST_METADATA, Name, Passed, Register, Set, Target,
-};
+use crate::registry::dialect::discovery::binder::{Name, Passed, Target};
+use crate::registry::dialect::discovery::calls::{Beat, Register, Set};
 use crate::registry::dialect::discovery::envelope::{Answer, Code};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
 use crate::registry::node::Node;
-use crate::registry::record::{Key, Moment, NodeId, Record, Registration, State, Version};
+use crate::registry::record::{
+    Key, LONGEST_METADATA, Moment, NodeId, Record, Registration, State, Version,
+};
 use crate::registry::store::{Full, Merge, Store};
 
 /// Who wrote what another registry passes on: it does not say, and of equal times the incoming wins.

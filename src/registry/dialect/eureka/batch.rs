@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 
 use crate::registry::api::reply::{self, Reply};
 use crate::registry::dialect::eureka::format::Format;
-use crate::registry::dialect::eureka::instance::{Info, LONGEST_NAME};
+use crate::registry::dialect::eureka::instance::Info;
 use crate::registry::dialect::eureka::path::Target;
 use crate::registry::dialect::eureka::writes::{self, Outcome};
 use crate::registry::dialect::eureka::{Refusal, reads};
 use crate::registry::eureka::{Status, app_of};
 use crate::registry::node::Node;
+use crate::registry::record::LONGEST_NAME;
 
 /// Writes that one request may hold: Netflix's server sends 250.
 const MOST: usize = 1_000;

@@ -11,13 +11,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::registry::eureka::{DataCenter, Named, Port, Said, Status, app_of};
+use crate::registry::record::{LONGEST_METADATA, LONGEST_NAME};
 
-/// Longest name of an application, an instance or a zone, in bytes.
-pub const LONGEST_NAME: usize = 1 << 10;
 /// Longest other text, in bytes: most are addresses of pages.
 const LONGEST_TEXT: usize = 2 << 10;
-/// Longest metadata, keys and values together, in bytes.
-const LONGEST_METADATA: usize = 64 << 10;
 /// Most entries of metadata.
 const MOST_METADATA: usize = 1024;
 /// What clients call the zone they are in when nobody has told them: in Python and in Java.

@@ -37,13 +37,14 @@ use crate::registry::api::gzip::{self, InvalidGzip};
 use crate::registry::api::reply::{self, PROTECTED};
 use crate::registry::api::{Ask, Reply, routes};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
-use crate::registry::dialect::eureka::instance::{Info, LONGEST_NAME};
+use crate::registry::dialect::eureka::instance::Info;
 use crate::registry::dialect::eureka::path::{Call, NoCall, Read, Write};
 use crate::registry::dialect::eureka::reads::Taken;
 use crate::registry::dialect::eureka::writes::Outcome;
 use crate::registry::dialect::eureka::xml::InvalidXml;
 use crate::registry::eureka::Status;
 use crate::registry::node::Node;
+use crate::registry::record::LONGEST_NAME;
 use crate::registry::store::Store;
 
 /// Says that a server passes on what it was told.
