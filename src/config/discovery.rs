@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::authority::Authority;
 use crate::config::reading::{HOUR, SECOND, Section, Value};
-use crate::config::registry::Secret;
+use crate::config::secret::Secret;
 use crate::config::written;
 use crate::model::ServiceName;
 

@@ -31,6 +31,7 @@ mod registry;
 mod render;
 mod restart;
 mod rules;
+mod secret;
 mod services;
 mod sidecar;
 mod syntax;
@@ -56,10 +57,11 @@ pub use quarantine::{Entry, Quarantined};
 pub use reading::Key;
 pub use registration::{Registration, RegistryAddresses};
 pub use registry::{
-    InvalidPlaceName, InvalidSecret, Leases, PlaceName, Protection, RegistryConfig, RegistryLimits,
-    RegistryLog, RegistryNode, Secret, Token,
+    InvalidPlaceName, Leases, PlaceName, Protection, RegistryConfig, RegistryLimits, RegistryLog,
+    RegistryNode, Token,
 };
 pub use rules::{Percentage, PercentageKey, Rule, RuleMatch, RuleSet, StringMatch};
+pub use secret::{InvalidSecret, Secret};
 pub use services::{Balance, Service, UpstreamProtocol};
 pub use sidecar::{AccessLog, Admin, Limits, Log, LogFormat, Runtime};
 pub use tenants::{Lane, OnUnhealthy, Tenant};
