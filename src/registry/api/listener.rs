@@ -1,6 +1,5 @@
 //! Takes connections and serves each: many that wait, and few that do much.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -18,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::net;
 use crate::registry::api::routes;
+use crate::registry::api::socket::Socket;
 use crate::registry::node::Node;
 
 /// How long a request's head may take, and how long a connection may be idle: more than twice the
@@ -67,14 +67,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>) {
     }
     let open = &node.metrics().connections;
     open.inc();
+    let socket = Socket::new(stream);
     let service = service_fn(|request| {
+        let gone = socket.clone().gone();
         // In a box, or every idle connection would keep room for the largest of the answers.
-        let answer = Box::pin(routes::answer(Arc::clone(node), request, peer));
-        async move { Ok::<_, Infallible>(answer.await) }
+        Box::pin(routes::answer(Arc::clone(node), request, peer, gone))
     });
     let mut server = http1::Builder::new();
+    // Who has nothing more to ask is answered all the same; who waits is watched by `gone`.
+    server.half_close(true);
     server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(server.serve_connection(TokioIo::new(socket.clone()), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = node.stopping().cancelled() => {

@@ -10,6 +10,7 @@ pub mod listener;
 pub mod reply;
 pub mod routes;
 pub mod rules;
+mod socket;
 pub mod status;
 pub mod token;
 pub mod watch;

@@ -24,17 +24,45 @@ const PEER_PATH: &str = "/v1/peer/";
 /// Longest body another node may send, in bytes: a snapshot comes in many.
 const PEER_BODY: usize = 64 << 20;
 
-/// Reads a request whole and answers it.
-pub(super) async fn answer(node: Arc<Node>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+/// Whoever asked is gone: there is nobody to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("who waited for news has hung up")]
+pub(super) struct Gone;
+
+/// Reads a request whole and answers it. One that waits for news waits no longer than until `gone`,
+/// which is awaited once the request has been read.
+///
+/// # Errors
+/// Whoever waited is gone.
+pub(super) async fn answer(
+    node: Arc<Node>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    gone: impl Future<Output = ()>,
+) -> Result<Reply, Gone> {
     let (head, body) = request.into_parts();
     let is_peer = node.doors().peer_door().is_some() && head.uri.path().starts_with(PEER_PATH);
     let limit = if is_peer { PEER_BODY } else { node.settings().body };
     let body = match whole(&node, body, limit).await {
         Ok(body) => body,
-        Err(refusal) => return refusal,
+        Err(refusal) => return Ok(refusal),
     };
+    let waits = waits(head.uri.path());
     let ask = Ask { method: head.method, uri: head.uri, headers: head.headers, body, peer };
-    dispatch(&node, ask).await
+    let answer = dispatch(&node, ask);
+    if !waits {
+        return Ok(answer.await);
+    }
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer),
+        () = gone => Err(Gone),
+    }
+}
+
+/// Whether an answer may be long in coming.
+fn waits(path: &str) -> bool {
+    matches!(path, WATCH_PATH | "/discovery/poll" | "/discovery/polls")
 }
 
 /// Reads a body whole, within its bounds.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod discovery;
 mod eureka;
+mod half_closed;
 mod overload;
 mod peers;
 mod polling;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dyelane::registry::node::{Node, Settings};
+use dyelane::registry::record::{Key, Registration};
 use dyelane::registry::server::Registry;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -95,6 +97,14 @@ impl Server {
         let who = format!("zone=z&env=prod&appid={appid}&hostname={hostname}&status=1");
         let told = self.post("register", &format!("{who}&addrs=grpc://{hostname}:9000")).await;
         assert_eq!(told.code(), 0);
+    }
+
+    /// Registers an instance of `a` without asking for it.
+    fn put(&self, hostname: &str, addr: &str) {
+        let [env, appid, zone, hostname] = ["prod", "a", "z", hostname].map(Arc::from);
+        let registration = Registration { addrs: vec![addr.into()], ..Registration::default() };
+        let key = Key { env, appid, zone, hostname };
+        self.node().write(|store, now| store.register(key, registration, now).map(drop)).unwrap();
     }
 
     async fn cancel(&self, appid: &str, hostname: &str) {
