@@ -50,3 +50,21 @@ async fn who_closes_its_half_has_what_is_there_and_waits_for_nothing() {
     assert_eq!(news.code(), 0);
     assert_eq!(rest, b"");
 }
+
+#[tokio::test]
+async fn nothing_stays_of_a_connection_that_ends_wherever_it_is() {
+    let server = Server::new().await;
+    let whole = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let cut_off = "POST /discovery/renew HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nzone";
+
+    for (said, status) in [("", ""), ("GET /hea", ""), (whole, "200"), (cut_off, "400")] {
+        let mut stream = TcpStream::connect(server.registry.address()).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut told = String::new();
+        within(stream.read_to_string(&mut told)).await.unwrap();
+
+        assert_eq!(told.split(' ').nth(1).unwrap_or_default(), status, "{said:?}: {told:?}");
+        until(|| server.node().metrics().connections.get() == 0).await;
+    }
+}

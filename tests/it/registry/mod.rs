@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::within;
+use crate::harness::{until, within};
 
 /// A node, and how to ask it.
 struct Server {
