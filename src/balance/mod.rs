@@ -10,7 +10,7 @@
 //!          ejected, unreachable    latency × in flight  ◄───────────┘
 //! ```
 //!
-//! Of the instances of a rung we send to a few, if there are many: a [`subset`], shared out evenly over
+//! Of the instances of a rung we send to a few, if there are many: a [`subset()`], shared out evenly over
 //! all clients. Where they run in several zones, a draw begins with that of a zone: our own, while it
 //! has room, or as a scheduler says.
 //!

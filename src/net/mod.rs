@@ -7,7 +7,7 @@
 //!
 //! A small client for control traffic ([`Client`]) is here too. Nothing else knows of requests;
 //! nothing at all of tenants or services. What the first bytes of a connection mean
-//! is decided by [`detect`], a function of those bytes and of nothing else.
+//! is decided by [`detect()`], a function of those bytes and of nothing else.
 //!
 //! Floor 1: uses nothing else of the crate.
 
