@@ -9,9 +9,10 @@ use crate::registry::dialect::discovery::binder::{Name, Passed, Target};
 use crate::registry::dialect::discovery::calls::{Beat, Register, Set};
 use crate::registry::dialect::discovery::envelope::{Answer, Code};
 use crate::registry::dialect::discovery::fields::{Fields, Invalid};
+use crate::registry::eureka::EurekaPart;
 use crate::registry::node::Node;
 use crate::registry::record::{
-    Key, LONGEST_METADATA, Moment, NodeId, Record, Registration, State, Version,
+    Key, LONGEST_METADATA, Moment, NodeId, Record, Registration, Standing, State, Version,
 };
 use crate::registry::store::{Full, Merge, Store};
 
@@ -27,6 +28,8 @@ pub(super) fn register(node: &Node, fields: &Fields) -> Result<Answer, Invalid> 
     let written = node.write(|store, now| {
         let key = known(store, &target);
         if passed.dirty == 0 || !(passed.replication || passed.from_zone) {
+            let before = store.get(&key).and_then(|it| it.record.live());
+            let registration = under_operators(registration, before.map(|it| &**it));
             return store.register(key, registration, now).map(drop);
         }
         let said = registration.hash();
@@ -52,6 +55,19 @@ pub(super) fn register(node: &Node, fields: &Fields) -> Result<Answer, Invalid> 
             Answer::shed(Code::LimitExceeded)
         }
     })
+}
+
+/// Returns what an instance says below the status that an operator has put over its own by Eureka's
+/// API, which outlives its registering again. Of waiting the instance knows best.
+fn under_operators(registration: Registration, before: Option<&Registration>) -> Registration {
+    let overridden = before.and_then(|it| it.eureka.as_ref()?.overridden);
+    let Some(over) = overridden else { return registration };
+    let status = match registration.status {
+        Standing::Up => over,
+        waiting @ Standing::Waiting => waiting.into(),
+    };
+    let eureka = Some(Box::new(EurekaPart { status, overridden, said: None }));
+    Registration { status: status.standing(), eureka, ..registration }
 }
 
 /// Returns the version of what another registry passes on: at most as far ahead as we follow, for
@@ -127,7 +143,11 @@ pub(super) fn set(node: &Node, fields: &Fields) -> Result<Answer, Invalid> {
                 return false;
             }
             let altered = store.alter(&key, now, |registration| {
-                registration.status = alteration.status.unwrap_or(registration.status);
+                if let Some(status) = alteration.status {
+                    registration.status = status;
+                    // Of two operators the later has his way, whoever registers then.
+                    registration.eureka.iter_mut().for_each(|it| it.overridden = None);
+                }
                 registration.metadata.extend(alteration.metadata);
             });
             altered.is_some()

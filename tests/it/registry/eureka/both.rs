@@ -216,6 +216,28 @@ async fn a_status_put_over_what_discovery_registered_is_told_and_taken_back() {
 }
 
 #[tokio::test]
+async fn a_status_put_over_it_outlives_registering_again_by_either_dialect_until_another_is_set() {
+    let server = Server::new().await;
+    let register = async |status: u8| {
+        let form = format!("{WHO}&status={status}&addrs=http://h:80");
+        assert_eq!(server.post("register", &form).await.code(), 0);
+        let shown = server.shown("USER.SHOP", "pod-1").await;
+        (text(&shown["status"]), text(&shown["overriddenStatus"]))
+    };
+    let is = |status: &str, over: &str| (status.to_owned(), over.to_owned());
+    register(1).await;
+    server.does("PUT", "apps/USER.SHOP/pod-1/status?value=DOWN").await;
+
+    assert_eq!(register(1).await, is("DOWN", "DOWN"));
+    assert_eq!(fetched(&server, "user.shop").await["z1"][0]["status"], 2);
+    assert_eq!(register(2).await, is("OUT_OF_SERVICE", "DOWN"));
+    assert_eq!(register(1).await, is("DOWN", "DOWN"));
+    let set = "env=prod&appid=user.shop&zone=z1&hostname=pod-1&status=1";
+    assert_eq!(server.post("set", set).await.code(), 0);
+    assert_eq!(register(1).await, is("UP", "UNKNOWN"));
+}
+
+#[tokio::test]
 async fn either_dialect_renews_and_cancels_what_the_other_registered() {
     let server = Server::new().await;
     server.put_in_plain("SHOP", "h").await;
