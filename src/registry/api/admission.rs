@@ -42,6 +42,10 @@ impl Gate {
         Self { places: Semaphore::new(places), queue: Semaphore::new(queue), patience }
     }
 
+    fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
     /// Waits for a place, which is kept for as long as what is returned.
     ///
     /// Cancel safe.
@@ -109,6 +113,13 @@ impl Default for Admission {
             alike: Gate::new(512, 4096, Duration::from_secs(10)),
             bodies: Room(Semaphore::new(KIB_OF_BODIES)),
         }
+    }
+}
+
+impl Admission {
+    /// Whether some wait for a place.
+    pub fn is_crowded(&self) -> bool {
+        [&self.fetches, &self.everything, &self.alike].into_iter().any(Gate::is_full)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who answers which path.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +27,12 @@ const PEER_BODY: usize = 64 << 20;
 
 /// Whoever asked is gone: there is nobody to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("who waited for news has hung up")]
+#[error("who waited has hung up")]
 pub(super) struct Gone;
 
-/// Reads a request whole and answers it. One that waits for news waits no longer than until `gone`,
-/// which is awaited once the request has been read.
+/// Reads a request whole and answers it. `gone` is awaited once the request has been read, and ends
+/// the wait for news, and that of whoever asks for what others queue for: nobody is to work for who
+/// has given up. Otherwise it may have closed its half alone, and is answered.
 ///
 /// # Errors
 /// Whoever waited is gone.
@@ -47,17 +49,18 @@ pub(super) async fn answer(
         Ok(body) => body,
         Err(refusal) => return Ok(refusal),
     };
-    let waits = waits(head.uri.path());
+    let (waits, is_read) = (waits(head.uri.path()), head.method == Method::GET);
     let ask = Ask { method: head.method, uri: head.uri, headers: head.headers, body, peer };
-    let answer = dispatch(&node, ask);
-    if !waits {
-        return Ok(answer.await);
-    }
+    let mut answer = pin!(dispatch(&node, ask));
     tokio::select! {
         biased;
-        answer = answer => Ok(answer),
-        () = gone => Err(Gone),
+        answer = answer.as_mut() => return Ok(answer),
+        () = gone => {}
     }
+    if waits || is_read && node.admission().is_crowded() {
+        return Err(Gone);
+    }
+    Ok(answer.await)
 }
 
 /// Whether an answer may be long in coming.

@@ -52,6 +52,23 @@ async fn who_closes_its_half_has_what_is_there_and_waits_for_nothing() {
 }
 
 #[tokio::test]
+async fn nobody_works_for_who_gives_up_in_a_queue() {
+    let server = Server::new().await;
+    let gate = &server.node().admission().everything;
+    let places = [gate.enter().await.unwrap(), gate.enter().await.unwrap()];
+
+    let mut queued = server.send("GET", "/discovery/fetch/all", "", "").await;
+    queued.shutdown().await.unwrap();
+    let mut told = Vec::new();
+    within(queued.read_to_end(&mut told)).await.unwrap();
+
+    // Who waits for his place until the end is told that there was none.
+    assert_eq!(told, b"");
+    drop(places);
+    assert_eq!(server.get("/discovery/fetch/all").await.code(), 0);
+}
+
+#[tokio::test]
 async fn nothing_stays_of_a_connection_that_ends_wherever_it_is() {
     let server = Server::new().await;
     let whole = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
