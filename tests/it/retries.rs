@@ -85,33 +85,17 @@ async fn a_lane_nobody_can_connect_to_is_passed_over_from_the_first_request_on()
 }
 
 #[tokio::test]
-async fn a_strict_tenant_whose_lane_nobody_can_connect_to_stays_there() {
+async fn who_may_not_leave_a_lane_that_nobody_can_connect_to_is_told_so() {
     let (_held, dead) = refusing();
-    let mesh = Mesh::new("tenants.alice.strict = true")
-        .app(USER, BASELINE)
-        .at(USER, "alice", dead)
-        .start()
-        .await;
 
-    let answer = mesh.ask(USER).tenant("alice").post("order").await;
+    for snippet in ["tenants.alice.strict = true", "lanes.alice.on_unhealthy = 'fail'"] {
+        let mesh = Mesh::new(snippet).app(USER, BASELINE).at(USER, "alice", dead).start().await;
 
-    assert_eq!((answer.status, &*answer.reason()), (503, "connect"));
-    assert!(mesh.app(USER, BASELINE).seen().is_empty());
-}
+        let answer = mesh.ask(USER).tenant("alice").post("order").await;
 
-#[tokio::test]
-async fn a_lane_that_is_to_fail_when_it_is_unhealthy_fails() {
-    let (_held, dead) = refusing();
-    let mesh = Mesh::new("lanes.alice.on_unhealthy = 'fail'")
-        .app(USER, BASELINE)
-        .at(USER, "alice", dead)
-        .start()
-        .await;
-
-    let answer = mesh.ask(USER).tenant("alice").post("order").await;
-
-    assert_eq!((answer.status, &*answer.reason()), (503, "connect"));
-    assert!(mesh.app(USER, BASELINE).seen().is_empty());
+        assert_eq!((answer.status, &*answer.reason()), (503, "connect"), "{snippet}");
+        assert!(mesh.app(USER, BASELINE).seen().is_empty(), "{snippet}");
+    }
 }
 
 #[tokio::test]
